@@ -1,0 +1,86 @@
+/*
+ * The index: LMDB behind our keys, values and transactions; the only file here that includes lmdb.h.
+ * Internal.
+ *
+ * One environment per path per process (registry by device and inode). Read transactions are short: planning
+ * only. Values are decoded by byte loads: LMDB aligns nothing. Threads: a bc_index may be shared, a bc_txn
+ * may not.
+ */
+#ifndef BC_STORE_INDEX_H
+#define BC_STORE_INDEX_H
+
+#include "store/tile.h"
+
+/* Index value of a tile, 112 bytes on disk. */
+typedef struct bc_tile_rec {
+  uint32_t head_segment; /* where its directory entry stands */
+  uint32_t segment;      /* where its payload lies: another one when equal tiles are stored once */
+  uint64_t offset;       /* of the payload */
+  uint64_t stored, decoded;
+  uint64_t hash; /* XXH3-64 of the stored payload */
+  uint64_t head_offset;
+  uint32_t head_bytes;
+  uint32_t n_steps;
+  bc_codec codec;
+  uint64_t n_valid, n_missing, n_absent;
+  double min, max, sum, sumsq;
+} bc_tile_rec;
+#define BC_TILE_KEY_BYTES 16
+#define BC_TILE_REC_BYTES 120
+
+void bc_tile_key_put(const bc_tile_key *k, uint8_t out[BC_TILE_KEY_BYTES]);
+bc_status bc_tile_key_get(bc_bytes src, bc_tile_key *out, bc_err *err) BC_MUST_CHECK;
+void bc_tile_rec_put(const bc_tile_rec *r, uint8_t out[BC_TILE_REC_BYTES]);
+bc_status bc_tile_rec_get(bc_bytes src, bc_tile_rec *out, bc_err *err) BC_MUST_CHECK;
+
+typedef enum bc_table { /* small tables; keys and values are bytes made by store.c */
+                        BC_TABLE_META,
+                        BC_TABLE_GRIDS,
+                        BC_TABLE_MODALITIES,
+                        BC_TABLE_USAGE,
+                        BC_TABLE_SOURCES,
+                        BC_TABLE_SOURCE_HASH,
+                        BC_TABLE_SEGMENTS,
+                        BC_TABLE_TILES, /* by the typed functions below */
+                        BC_N_TABLES
+} bc_table;
+
+typedef struct bc_index bc_index;
+typedef struct bc_txn bc_txn;
+
+#define BC_INDEX_CREATE 1u
+#define BC_INDEX_WRITE  2u
+#define BC_INDEX_NOLOCK 4u /* published and read-only stores: never writes, takes no lock */
+bc_status bc_index_open(const char *folder, unsigned flags, bc_index **out, bc_err *err) BC_MUST_CHECK;
+void bc_index_close(bc_index *ix);
+uint64_t bc_index_bytes(const bc_index *ix); /* pages in use, times page size */
+
+bc_status bc_txn_begin(bc_index *ix, bool write, bc_txn **out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_txn_commit(bc_txn *t, bc_err *err) BC_MUST_CHECK; /* frees t in any case */
+void bc_txn_abort(bc_txn *t);                                  /* NULL is fine */
+
+/* Borrowed value, valid until the transaction's next write or end. BC_E_NOTFOUND without text. */
+bc_status bc_txn_get(bc_txn *t, bc_table table, bc_bytes key, bc_bytes *value, bc_err *err) BC_MUST_CHECK;
+bc_status bc_txn_put(bc_txn *t, bc_table table, bc_bytes key, bc_bytes value, bc_err *err) BC_MUST_CHECK;
+bc_status bc_txn_del(bc_txn *t, bc_table table, bc_bytes key, bc_err *err) BC_MUST_CHECK; /* absent is fine */
+bc_status bc_txn_count(bc_txn *t, bc_table table, uint64_t *out, bc_err *err) BC_MUST_CHECK;
+/* Every pair in key order from the first key >= from (empty: the start), until each says stop. */
+typedef bc_status (*bc_pair_fn)(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err);
+bc_status bc_txn_each(bc_txn *t, bc_table table, bc_bytes from, bc_pair_fn each, void *ctx,
+                      bc_err *err) BC_MUST_CHECK;
+
+/* Tiles. */
+bc_status bc_txn_tile_get(bc_txn *t, const bc_tile_key *key, bc_tile_rec *out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_txn_tile_put(bc_txn *t, const bc_tile_key *key, const bc_tile_rec *rec,
+                          bc_err *err) BC_MUST_CHECK;
+bc_status bc_txn_tile_del(bc_txn *t, const bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
+typedef bc_status (*bc_tile_fn)(void *ctx, const bc_tile_key *key, const bc_tile_rec *rec, bc_err *err);
+/*
+ * Tiles of one cell with t_from <= bucket time < t_to whose modality is in wanted (n ascending ids), in key
+ * order. One cursor walk; runs of foreign keys are jumped over. A bucket that began before t_from is not
+ * found: pass the floor of the longest bucket asked for.
+ */
+bc_status bc_txn_tile_scan(bc_txn *t, uint32_t cell, int64_t t_from, int64_t t_to, const uint16_t *wanted,
+                           size_t n_wanted, bc_tile_fn each, void *ctx, bc_err *err) BC_MUST_CHECK;
+
+#endif

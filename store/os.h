@@ -1,0 +1,79 @@
+/*
+ * The only file of the store that talks to POSIX: files, maps, locks, time, random. Internal.
+ *
+ * Every call that can fail for reasons of the machine passes the fault hook first, so that tests can fail or
+ * kill the n-th open, write, fsync, rename, mmap or commit.
+ */
+#ifndef BC_STORE_OS_H
+#define BC_STORE_OS_H
+
+#include "store/base.h"
+
+typedef enum bc_fault_op {
+  BC_FAULT_OPEN,
+  BC_FAULT_READ,
+  BC_FAULT_WRITE,
+  BC_FAULT_FSYNC,
+  BC_FAULT_RENAME,
+  BC_FAULT_UNLINK,
+  BC_FAULT_MMAP,
+  BC_FAULT_COMMIT,
+  BC_FAULT_ALLOC
+} bc_fault_op;
+/* Tests: called before each operation; a non-zero errno makes it fail so. May _exit. NULL = off. */
+void bc_os_set_fault(int (*hook)(void *ctx, bc_fault_op op), void *ctx);
+int bc_os_fault(bc_fault_op op); /* 0, or the errno to fail with */
+
+typedef struct bc_map {
+  const uint8_t *p;
+  size_t n;
+} bc_map;
+
+bc_status bc_os_map_ro(const char *path, bc_map *out,
+                       bc_err *err) BC_MUST_CHECK; /* regular files only, no symlink */
+void bc_os_unmap(bc_map *m);
+
+/* A file being written: buffered by the caller, published by rename. */
+typedef struct bc_outfile {
+  int fd;
+  uint64_t at;
+  char *path, *tmp; /* tmp == path + ".tmp-<pid>-<n>", same folder */
+} bc_outfile;
+/* mode: 0644 & ~umask. With overwrite false an existing path is BC_E_EXISTS (at create and again at publish).
+ */
+bc_status bc_os_out_create(const char *path, bool overwrite, bc_outfile *out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_os_out_write(bc_outfile *f, const void *p, size_t n, bc_err *err) BC_MUST_CHECK;
+bc_status bc_os_out_pwrite(bc_outfile *f, const void *p, size_t n, uint64_t at, bc_err *err) BC_MUST_CHECK;
+/* fsync, rename over path, fsync the folder; then the file is closed. */
+bc_status bc_os_out_publish(bc_outfile *f, bool overwrite, bc_err *err) BC_MUST_CHECK;
+void bc_os_out_discard(bc_outfile *f); /* unlink tmp; safe after publish and on an empty one */
+
+bc_status bc_os_read_file(const char *path, size_t max, bc_buf *out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_os_mkdir(const char *path, bc_err *err) BC_MUST_CHECK; /* BC_E_EXISTS */
+bc_status bc_os_sync_dir(const char *path, bc_err *err) BC_MUST_CHECK;
+bc_status bc_os_unlink(const char *path, bc_err *err) BC_MUST_CHECK;
+bool bc_os_exists(const char *path);
+bool bc_os_is_dir(const char *path);
+bc_status bc_os_file_size(const char *path, uint64_t *out, bc_err *err) BC_MUST_CHECK;
+/* Names in a folder, sorted, without . and ..; names[n]; bc_os_list_free. */
+bc_status bc_os_list(const char *path, char ***names, size_t *n, bc_err *err) BC_MUST_CHECK;
+void bc_os_list_free(char **names, size_t n);
+/* Status, and a sentence, for an errno: ENOSPC, EDQUOT, EFBIG -> BC_E_FULL; ENOENT -> BC_E_NOTFOUND; EROFS ->
+ * BC_E_READONLY ... */
+bc_status bc_os_status(int errnum);
+
+/* Advisory writer lock: one line "pid host time" in the file. BC_E_BUSY names the holder. */
+typedef struct bc_lock {
+  int fd;
+} bc_lock;
+bc_status bc_os_lock(const char *path, bc_lock *out, bc_err *err) BC_MUST_CHECK;
+void bc_os_unlock(bc_lock *l);
+
+int64_t bc_os_now(void);      /* seconds since 1970 */
+double bc_os_monotonic(void); /* seconds */
+void bc_os_random(uint8_t *p, size_t n);
+long bc_os_pid(void);
+uint64_t bc_os_physical_memory(void);
+int bc_os_cpus(void);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * Tiles as a planner and a writer see them. Internal to the library: query and ingest include it, tools do
+ * not.
+ */
+#ifndef BC_STORE_SNAPSHOT_H
+#define BC_STORE_SNAPSHOT_H
+
+#include "store/segment.h"
+#include "store/store.h"
+
+/* ---- reading ---- */
+
+/* One tile with its bytes at hand. Holds a reference to its segments: bc_tile_close. */
+typedef struct bc_tile {
+  bc_tile_key key;
+  bc_tile_rec rec;
+  bc_tile_head head;
+  bc_bytes payload;
+  bc_segment *head_seg, *seg; /* owned references */
+} bc_tile;
+void bc_tile_close(bc_tile *t); /* safe twice */
+
+/* Tiles of a cell; see bc_txn_tile_scan. Both layouts and all parts are reported. */
+bc_status bc_snapshot_scan(bc_snapshot *s, uint32_t cell, int64_t t_from, int64_t t_to,
+                           const uint16_t *wanted, size_t n_wanted, bc_tile_fn each, void *ctx,
+                           bc_err *err) BC_MUST_CHECK;
+/* Map what a record points to and parse the head; the head must name the same key. */
+bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
+                           bc_err *err) BC_MUST_CHECK;
+bc_store *bc_snapshot_store(bc_snapshot *s);
+/* "t2m, cell 17, 2019-03" for messages. */
+char *bc_snapshot_tile_text(const bc_snapshot *s, const bc_tile_key *key, char *buf, size_t cap);
+/* BC_E_INVAL when this process is a fork of the one that opened the store. */
+bc_status bc_store_check_process(const bc_store *st, bc_err *err) BC_MUST_CHECK;
+
+/* ---- writing: one writer at a time, by a store opened with BC_OPEN_WRITE; one thread ---- */
+typedef struct bc_writer bc_writer;
+bc_status bc_writer_open(bc_store *st, bc_writer **out, bc_err *err) BC_MUST_CHECK;
+void bc_writer_close(bc_writer *w); /* what was not committed is gone */
+
+/* Find group/name on that grid, or add it. An existing one keeps its bucket, layout and dtype; its level
+ * list, cadence and attributes grow. Units that differ from the stored ones are BC_E_CONFLICT. *level_index
+ * (may be NULL) receives, for each of def's levels, its index in the stored list. */
+bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id, uint16_t *level_index,
+                             bc_err *err) BC_MUST_CHECK;
+const bc_modality *bc_writer_get_modality(const bc_writer *w, uint16_t id);
+/* Find a source by hash and request, or add it (not done). out receives the stored record. */
+bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out,
+                           bc_err *err) BC_MUST_CHECK;
+/* Record progress; takes effect with the next commit. */
+bc_status bc_writer_source_update(bc_writer *w, const bc_source_rec *rec, bc_err *err) BC_MUST_CHECK;
+
+/* Add an encoded tile. Its part number is settled before encoding: bc_writer_next_part. */
+bc_status bc_writer_put(bc_writer *w, bc_bytes head, bc_bytes payload, bc_err *err) BC_MUST_CHECK;
+/* Lowest free part number for this cell, time, modality, counting tiles that wait for the commit. */
+bc_status bc_writer_next_part(bc_writer *w, bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
+/* The tile is superseded as a whole: gone after the next commit. */
+bc_status bc_writer_drop(bc_writer *w, const bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
+uint64_t bc_writer_pending_bytes(const bc_writer *w);
+/* Publish the segment, then commit the index. After a failure the writer is as before the first put. */
+bc_status bc_writer_commit(bc_writer *w, bc_err *err) BC_MUST_CHECK;
+
+#endif

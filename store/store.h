@@ -1,0 +1,113 @@
+/*
+ * The store: a directory NAME.bcube/ with a marker, segments/ and index/.
+ *
+ * Lifetime: whatever a function hands out as borrowed is valid until its snapshot or store closes.
+ * Threads: a bc_store opened for reading may be shared; a bc_snapshot belongs to one thread at a time.
+ * Processes: one writer, any number of readers. A handle is of no use after fork(): every call then gives
+ * BC_E_INVAL; open again in the child.
+ */
+#ifndef BC_STORE_STORE_H
+#define BC_STORE_STORE_H
+
+#include "schema.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BC_FORMAT_MAJOR 1
+#define BC_FORMAT_MINOR 0
+
+typedef struct bc_store bc_store;
+typedef struct bc_snapshot bc_snapshot;
+
+/**
+ * Make an empty store on one grid.
+ * @param[in] path  folder to make; by custom NAME.bcube. Its parent must exist
+ * @return BC_E_EXISTS when the path is there already; BC_E_IO, BC_E_FULL, BC_E_READONLY
+ */
+BC_API bc_status bc_store_create(const char *path, const bc_grid *grid, bc_err *err) BC_MUST_CHECK;
+
+#define BC_OPEN_READ   0u
+#define BC_OPEN_WRITE  1u /* takes the writer lock: BC_E_BUSY names the holder */
+#define BC_OPEN_NOLOCK 2u /* never writes to the folder, not even LMDB's lock file; for published stores */
+/**
+ * @return BC_E_NOTFOUND; BC_E_CORRUPT "not a biocube store"; BC_E_VERSION, BC_E_FEATURE (made by a newer
+ * version) Cost: independent of the number of tiles; no segment is opened
+ */
+BC_API bc_status bc_store_open(const char *path, unsigned flags, bc_store **out, bc_err *err) BC_MUST_CHECK;
+BC_API void bc_store_close(bc_store *st); /* NULL is fine. Streams and views that are still open stay valid */
+BC_API const char *bc_store_path(const bc_store *st);
+
+typedef struct bc_store_info {
+  char uuid[37];
+  int32_t format_major, format_minor;
+  uint64_t snapshot; /* number of commits */
+  uint64_t n_tiles, n_segments, n_sources, n_modalities, n_grids;
+  uint64_t segment_bytes, index_bytes; /* on disk */
+} bc_store_info;
+
+/**
+ * The state at one commit: schema now, tiles while planning. Holds an index transaction: keep it for
+ * milliseconds, not for hours (old pages cannot be reused meanwhile).
+ */
+BC_API bc_status bc_snapshot_open(bc_store *st, bc_snapshot **out, bc_err *err) BC_MUST_CHECK;
+BC_API void bc_snapshot_close(bc_snapshot *s);
+BC_API uint64_t bc_snapshot_id(const bc_snapshot *s);
+BC_API bc_status bc_snapshot_info(bc_snapshot *s, bc_store_info *out, bc_err *err) BC_MUST_CHECK;
+BC_API size_t bc_snapshot_grids(const bc_snapshot *s);
+BC_API const bc_grid *bc_snapshot_grid(const bc_snapshot *s, size_t i);
+BC_API size_t bc_snapshot_modalities(const bc_snapshot *s);
+/** In order of their ids; the id is also the index i. */
+BC_API const bc_modality *bc_snapshot_modality(const bc_snapshot *s, size_t i);
+BC_API bc_status bc_snapshot_usage(bc_snapshot *s, uint16_t modality, bc_usage *out,
+                                   bc_err *err) BC_MUST_CHECK;
+/** Sources by number from 0 upward; BC_E_NOTFOUND past the last (numbers may have holes). */
+BC_API bc_status bc_snapshot_source(bc_snapshot *s, uint32_t id, bc_source_rec *out,
+                                    bc_err *err) BC_MUST_CHECK;
+BC_API uint32_t bc_snapshot_source_limit(bc_snapshot *s); /* greater than any id */
+
+/** Statistics of one level of a modality (index into its levels; 0 without a level axis), from the tile
+ * heads: no value is decoded. Cost: one pass over the modality's index entries and heads. */
+BC_API bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *levels, size_t n_levels,
+                                         bc_err *err) BC_MUST_CHECK;
+/** All steps of a modality, ascending; bc_times_free. */
+BC_API bc_status bc_snapshot_times(bc_snapshot *s, uint16_t modality, int64_t **times, size_t *n,
+                                   bc_err *err) BC_MUST_CHECK;
+BC_API void bc_times_free(int64_t *times);
+
+/* ---- verify ---- */
+typedef struct bc_damage {
+  bc_status code;
+  const char *what; /* one sentence: what is wrong and what to do */
+  uint32_t segment; /* file, or 0 when it is not about a segment */
+  bool has_tile;    /* the fields below are set */
+  const char *group, *name;
+  uint32_t cell;
+  int64_t time;
+  const char *source; /* file name it came from; "" when unknown */
+} bc_damage;
+typedef struct bc_verify_report {
+  uint64_t segments, tiles, bytes; /* looked at */
+  uint64_t damaged;                /* findings */
+  uint64_t orphans;                /* segments that no commit mentions */
+} bc_verify_report;
+/**
+ * @param[in] full  false: heads, tails and sizes of all segments; true: every byte's checksum, every block
+ * decoded
+ * @param[in] found called for each damage; may be NULL
+ * @return BC_OK also when damage was found (see report->damaged); BC_E_CANCELLED; BC_E_IO
+ */
+BC_API bc_status bc_store_verify(bc_store *st, bool full, void (*found)(void *ctx, const bc_damage *d),
+                                 void *ctx, const bc_progress *progress, bc_verify_report *report,
+                                 bc_err *err) BC_MUST_CHECK;
+
+/** "bctool 1.0.0" etc.: version of this library, and of those it was built with, one per line. Static text.
+ */
+BC_API const char *bc_version(void);
+BC_API const char *bc_version_details(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
