@@ -32,6 +32,28 @@ bc_status bc_zstd_decode(bc_zstd *z, bc_bytes src, void *dst, size_t n, bc_err *
 void bc_shuffle(const uint8_t *src, uint8_t *dst, size_t n, size_t elem);
 void bc_unshuffle(const uint8_t *src, uint8_t *dst, size_t n, size_t elem);
 
+/* Memory that only grows, 64-byte aligned; { NULL, 0 } is empty. Growing loses the content. */
+typedef struct bc_scratch {
+  void *p;
+  size_t cap;
+} bc_scratch;
+bc_status bc_scratch_need(bc_scratch *s, size_t n, bc_err *err) BC_MUST_CHECK;
+void bc_scratch_dispose(bc_scratch *s);
+
+/*
+ * Byte planes: the shuffled bytes of n elements, each plane a zstd frame of its own (planes differ so much
+ * that a common entropy table costs 3-7 % in size), or as it is when zstd gains less than 1/64.
+ * docs/format.md.
+ */
+#define BC_PLANE_SLACK 16 /* readable bytes after each decoded plane, so that vector loads need no tail */
+bc_status bc_planes_encode(bc_zstd *z, int level, const uint8_t *planes, size_t n, size_t elem, bc_buf *out,
+                           bc_err *err) BC_MUST_CHECK;
+/* planes[0..elem) receive n bytes each, in scratch or in src; n is what the caller's shape asks for. */
+bc_status bc_planes_decode(bc_zstd *z, bc_bytes src, size_t n, size_t elem, bc_scratch *scratch,
+                           const uint8_t *planes[], bc_err *err) BC_MUST_CHECK;
+/* Elements [at, at + n) put together again. */
+void bc_planes_merge(const uint8_t *const planes[], size_t elem, size_t at, size_t n, uint8_t *dst);
+
 const char *bc_zstd_version(void); /* of the linked library */
 const char *bc_xxh_version(void);
 

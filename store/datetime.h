@@ -38,7 +38,7 @@ BC_API char *bc_time_format_short(int64_t t, char *buf);
 /**
  * One instant or period in RFC 3339 at any precision: 2019, 2019-03, 2019-03-01, 2019-03-01T06, ...T06:00,
  * ...T06:00:00[.0][Z]; a blank may stand for T. The period covered is [*begin, *end).
- * @return BC_E_INVAL with what was found and what is expected; a zone other than Z is refused
+ * @return BC_E_INVAL with what was found and what is expected; a zone other than Z or +00:00 is refused
  */
 BC_API bc_status bc_time_parse(const char *text, size_t n, int64_t *begin, int64_t *end,
                                bc_err *err) BC_MUST_CHECK;
@@ -52,7 +52,8 @@ typedef struct bc_period {
 /** "6h", "1d", "10d", "1mo", "1y", "30m" (minutes), "15s". */
 BC_API bc_status bc_period_parse(const char *text, bc_period *out, bc_err *err) BC_MUST_CHECK;
 /** First instant of the period that holds t: seconds periods count from 1970-01-01T00:00Z, "10d" restarts on
- * days 1, 11 and 21 of each month (dekads), months periods from January of year 0. */
+ * days 1, 11 and 21 of each month (dekads; "240h" is the same period), months periods from January of year 0.
+ */
 BC_API int64_t bc_period_floor(bc_period p, int64_t t);
 /** First instant of the next period, from a floor. */
 BC_API int64_t bc_period_next(bc_period p, int64_t floor);

@@ -39,7 +39,9 @@ BC_API const char *const *bc_grid_names(void);
 
 /**
  * The lattice that a file's axes stand on: latitudes in either order, longitudes in any convention and from
- * any start, a repeated 360th column dropped.
+ * any start, a repeated 360th column dropped. An axis of one value takes the other axis' step; a single node
+ * takes the finest step of the named lattices that it stands on, 0.1 degrees if none. Axes rounded to float
+ * get the decimals back that were meant. The name is that of a named lattice, or "wgs84-STEP-NYxNX".
  * @return BC_E_UNSUPPORTED when an axis is not evenly spaced (the message gives the largest deviation)
  */
 BC_API bc_status bc_grid_from_axes(const double *lat, size_t nlat, const double *lon, size_t nlon,

@@ -11,7 +11,7 @@
 
 #include "store/tile.h"
 
-/* Index value of a tile, 112 bytes on disk. */
+/* Index value of a tile, 120 bytes on disk. */
 typedef struct bc_tile_rec {
   uint32_t head_segment; /* where its directory entry stands */
   uint32_t segment;      /* where its payload lies: another one when equal tiles are stored once */
@@ -28,6 +28,7 @@ typedef struct bc_tile_rec {
 #define BC_TILE_KEY_BYTES 16
 #define BC_TILE_REC_BYTES 120
 
+bool bc_tile_key_equal(const bc_tile_key *a, const bc_tile_key *b);
 void bc_tile_key_put(const bc_tile_key *k, uint8_t out[BC_TILE_KEY_BYTES]);
 bc_status bc_tile_key_get(bc_bytes src, bc_tile_key *out, bc_err *err) BC_MUST_CHECK;
 void bc_tile_rec_put(const bc_tile_rec *r, uint8_t out[BC_TILE_REC_BYTES]);

@@ -44,16 +44,23 @@ typedef struct bc_outfile {
 bc_status bc_os_out_create(const char *path, bool overwrite, bc_outfile *out, bc_err *err) BC_MUST_CHECK;
 bc_status bc_os_out_write(bc_outfile *f, const void *p, size_t n, bc_err *err) BC_MUST_CHECK;
 bc_status bc_os_out_pwrite(bc_outfile *f, const void *p, size_t n, uint64_t at, bc_err *err) BC_MUST_CHECK;
+bc_status bc_os_out_pread(const bc_outfile *f, void *dst, size_t n, uint64_t at, bc_err *err) BC_MUST_CHECK;
 /* fsync, rename over path, fsync the folder; then the file is closed. */
 bc_status bc_os_out_publish(bc_outfile *f, bool overwrite, bc_err *err) BC_MUST_CHECK;
 void bc_os_out_discard(bc_outfile *f); /* unlink tmp; safe after publish and on an empty one */
 
+/* *out starts empty with this max, and stays empty on failure; a file larger than max is BC_E_RANGE. Links are
+ * followed and pipes read. */
 bc_status bc_os_read_file(const char *path, size_t max, bc_buf *out, bc_err *err) BC_MUST_CHECK;
 bc_status bc_os_mkdir(const char *path, bc_err *err) BC_MUST_CHECK; /* BC_E_EXISTS */
 bc_status bc_os_sync_dir(const char *path, bc_err *err) BC_MUST_CHECK;
+/* A folder under its final name, which must be free; both parents are synced. */
+bc_status bc_os_rename_dir(const char *from, const char *to, bc_err *err) BC_MUST_CHECK;
+void bc_os_remove_tree(const char *path); /* best effort; links are removed, not followed */
 bc_status bc_os_unlink(const char *path, bc_err *err) BC_MUST_CHECK;
 bool bc_os_exists(const char *path);
 bool bc_os_is_dir(const char *path);
+bool bc_os_is_own_dir(const char *path); /* a link to a folder is not one */
 bc_status bc_os_file_size(const char *path, uint64_t *out, bc_err *err) BC_MUST_CHECK;
 /* Names in a folder, sorted, without . and ..; names[n]; bc_os_list_free. */
 bc_status bc_os_list(const char *path, char ***names, size_t *n, bc_err *err) BC_MUST_CHECK;

@@ -25,6 +25,8 @@ bc_status bc_segw_open(const char *folder, uint32_t id, const uint8_t uuid[16], 
  */
 bc_status bc_segw_add(bc_segw *w, bc_bytes head, bc_bytes payload, const bc_tile_rec *reuse,
                       bc_err *err) BC_MUST_CHECK;
+/* Bytes of a payload that was added, read back from the file. */
+bc_status bc_segw_read(bc_segw *w, uint64_t off, void *dst, size_t n, bc_err *err) BC_MUST_CHECK;
 uint64_t bc_segw_bytes(const bc_segw *w);
 size_t bc_segw_count(const bc_segw *w);
 /* schema: the encoded grids, modalities and sources that these tiles use. Publishes the file. */
@@ -40,6 +42,7 @@ bc_status bc_segment_open(const char *folder, uint32_t id, const uint8_t uuid[16
                           bc_segment **out, bc_err *err) BC_MUST_CHECK;
 bc_segment *bc_segment_ref(bc_segment *s);
 void bc_segment_unref(bc_segment *s); /* NULL is fine */
+int bc_segment_refs(bc_segment *s);   /* 1 = nobody but the asker */
 uint32_t bc_segment_number(const bc_segment *s);
 uint64_t bc_segment_bytes(const bc_segment *s);
 bc_status bc_segment_slice(const bc_segment *s, uint64_t off, uint64_t len, bc_bytes *out,

@@ -43,10 +43,17 @@ void bc_writer_close(bc_writer *w); /* what was not committed is gone */
  * (may be NULL) receives, for each of def's levels, its index in the stored list. */
 bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id, uint16_t *level_index,
                              bc_err *err) BC_MUST_CHECK;
+/* Modalities so far, new ones included; and forget new ones from n on, which nothing refers to yet. */
+size_t bc_writer_modalities(const bc_writer *w);
+void bc_writer_truncate_modalities(bc_writer *w, size_t n);
 const bc_modality *bc_writer_get_modality(const bc_writer *w, uint16_t id);
+/* BC_E_NOTFOUND without text when there is no source of that hash and request. */
+bc_status bc_writer_find_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out, bc_err *err) BC_MUST_CHECK;
 /* Find a source by hash and request, or add it (not done). out receives the stored record. */
 bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out,
                            bc_err *err) BC_MUST_CHECK;
+/* Forget what waits about a source. */
+void bc_writer_forget_source(bc_writer *w, uint32_t id);
 /* Record progress; takes effect with the next commit. */
 bc_status bc_writer_source_update(bc_writer *w, const bc_source_rec *rec, bc_err *err) BC_MUST_CHECK;
 
@@ -57,7 +64,7 @@ bc_status bc_writer_next_part(bc_writer *w, bc_tile_key *key, bc_err *err) BC_MU
 /* The tile is superseded as a whole: gone after the next commit. */
 bc_status bc_writer_drop(bc_writer *w, const bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
 uint64_t bc_writer_pending_bytes(const bc_writer *w);
-/* Publish the segment, then commit the index. After a failure the writer is as before the first put. */
+/* Publish the segment, then commit the index; nothing waits: nothing is done. After a failure the writer is as before the first put. */
 bc_status bc_writer_commit(bc_writer *w, bc_err *err) BC_MUST_CHECK;
 
 #endif

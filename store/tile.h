@@ -120,6 +120,9 @@ typedef struct bc_codec_opts {
   double precision;   /* > 0: round float values to a multiple of the power of two at or below it, first */
 } bc_codec_opts;
 
+/* What precision does to one value: the nearest multiple of the power of two at or below it; 0 leaves it. */
+float bc_round_to_precision(float v, double precision);
+
 typedef struct bc_encoder bc_encoder; /* scratch and contexts of one thread */
 bc_status bc_encoder_open(bc_encoder **out, bc_err *err) BC_MUST_CHECK;
 void bc_encoder_close(bc_encoder *e);

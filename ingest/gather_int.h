@@ -1,0 +1,46 @@
+/* Inside of gathering, shared by gather.c, reconcile.c and encode_pool.c only. */
+#ifndef BC_INGEST_GATHER_INT_H
+#define BC_INGEST_GATHER_INT_H
+
+#include "ingest/gather.h"
+
+typedef struct bc_gather_buffer {
+  bc_plane p;          /* of the first step; levels points to own_levels */
+  uint16_t own_levels[BC_MAX_LEVELS];
+  int64_t floor;       /* of the bucket */
+  size_t step_bytes;
+  size_t n, cap;       /* steps */
+  uint8_t *data;       /* [n][levels][ny][nx] */
+  int64_t *times;
+  uint32_t *sources;
+  bc_packing *packing; /* BC_I16 only */
+  size_t stored;       /* steps that at least one cell has to store */
+} bc_gather_buffer;
+
+/* A tile to be: part of one buffer that lies in one cell. */
+typedef struct bc_job {
+  bc_gather_buffer *b;
+  bc_tile_key key;          /* part is settled by reconciling */
+  uint32_t y0, x0, ny, nx;  /* box inside the cell */
+  size_t by, bx;            /* where it begins in the buffer, rows and columns */
+  uint32_t cell_ny, cell_nx;
+  size_t *keep;             /* steps to store, ascending; NULL = all; owned */
+  size_t n_keep;
+} bc_job;
+
+/* Steps to store. */
+static inline size_t bc_job_steps(const bc_job *j) { return j->keep == NULL ? j->b->n : j->n_keep; }
+
+/* Leave out steps that are stored already; settle the part number; note superseded tiles for dropping.
+ * compare_only: neither of the latter two. */
+bc_status bc_reconcile(bc_store *st, bc_writer *w, bc_job *jobs, size_t n_jobs, bool replace, bool compare_only,
+                       double precision, bc_err *err) BC_MUST_CHECK;
+
+/* Encode jobs on up to opts->threads threads and put them in order. */
+bc_status bc_encode_jobs(bc_writer *w, const bc_gather_opts *opts, const bc_job *jobs, size_t n_jobs,
+                         bc_ingest_report *report, bc_err *err) BC_MUST_CHECK;
+
+/* Values of step t, level l of a job as stored after rounding: decoded float of element (y, x). */
+float bc_job_value(const bc_job *j, size_t t, size_t l, size_t y, size_t x);
+
+#endif

@@ -1,0 +1,499 @@
+/*
+ * Files into a store: plan each file, read it in slabs of time, gather planes, flush and commit.
+ *
+ * Whenever the gathered planes are flushed, all of them are: so each commit is a point from which the same
+ * command goes on after a crash, and cuts the rest in the same way.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ingest/file_plan.h"
+#include "ingest/gather.h"
+#include "store/os.h"
+
+typedef struct run {
+  bc_store *st;
+  bc_ingest_conf c;
+  bc_writer *w;
+  bc_gather *g;
+  bc_grid grid;
+  bc_ingest_report *report;
+  uint8_t *slab; /* planes in the file's order */
+  size_t slab_cap;
+  uint64_t commits;
+  uint64_t done, total; /* bytes of all files, for the progress bar */
+} run;
+
+static const char *base_name(const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  return slash == NULL ? path : slash + 1;
+}
+
+static void note(const run *r, const char *text)
+{
+  const bc_progress *p = &r->c.o->progress;
+  if (p->note != NULL) p->note(p->ctx, text);
+}
+
+static bc_status check_cancelled(const run *r, bc_err *err)
+{
+  const bc_progress *p = &r->c.o->progress;
+  if (p->cancelled == NULL || !p->cancelled(p->ctx)) return BC_OK;
+  return BC_FAIL(err, BC_E_CANCELLED,
+                 "interrupted; what was read so far is kept, the same command goes on from there");
+}
+
+/* ---- identity of a file ---- */
+
+static bc_status hash_file(const char *path, bc_source_rec *rec, bc_err *err)
+{
+  bc_status st = BC_OK;
+  static const size_t piece = (size_t)1 << 20;
+  bc_hasher *h = bc_hasher_open();
+  uint8_t *buf = bc_malloc(piece);
+  FILE *f = fopen(path, "rb");
+  if (h == NULL || buf == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "ingest: no memory"));
+  if (f == NULL) {
+    const int e = errno;
+    BC_TRY(BC_FAIL_SYS(err, bc_os_status(e), "os", e, "%s: %s", path,
+                       e == ENOENT   ? "no such file"
+                       : e == EACCES ? "may not be read"
+                                     : "cannot be opened"));
+  }
+  for (size_t got; (got = fread(buf, 1, piece, f)) > 0; rec->bytes += got)
+    bc_hasher_add(h, buf, got);
+  if (ferror(f) != 0)
+    BC_TRY(BC_FAIL_SYS(err, BC_E_IO, "os", errno, "%s: %s", path,
+                       errno == EISDIR ? "is a folder" : "cannot be read"));
+  bc_hasher_finish(h, rec->hash);
+out:
+  if (f != NULL) (void)fclose(f);
+  bc_free(buf);
+  bc_hasher_close(h);
+  return st;
+}
+
+static bc_status identify(const run *r, const char *path, bc_source_rec *rec, bc_err *err)
+{
+  memset(rec, 0, sizeof *rec);
+  BC_RET(hash_file(path, rec, err));
+  rec->ingested = bc_os_now();
+  (void)bc_copy_text(rec->name, sizeof rec->name, base_name(path));
+  (void)bc_copy_text(rec->request, sizeof rec->request, r->c.request);
+  return BC_OK;
+}
+
+/* ---- flush and commit ---- */
+
+static bc_status commit(run *r, bc_err *err)
+{
+  BC_RET(bc_gather_flush(r->g, r->report, err));
+  BC_RET(bc_writer_commit(r->w, err));
+  r->commits++;
+  return BC_OK;
+}
+
+/* ---- moving planes from a file to the gatherer ---- */
+
+typedef struct pass {
+  run *r;
+  bc_file_plan *p;
+  bc_source_rec *src;
+  bool compare_only; /* look for conflicts, store nothing */
+  uint64_t bytes;    /* of all planes this pass will read */
+} pass;
+
+static bc_status slab_room(run *r, size_t bytes, bc_err *err)
+{
+  if (bytes <= r->slab_cap) return BC_OK;
+  bc_free(r->slab);
+  r->slab_cap = 0;
+  r->slab = bc_malloc(bytes);
+  if (r->slab == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory for %zu bytes", bytes);
+  r->slab_cap = bytes;
+  return BC_OK;
+}
+
+/* With a stated precision values are rounded, so packed integers cannot pass as they are. */
+static bool must_unpack(const pass *ps, const bc_plan_var *v)
+{
+  return v->sv->var.dtype == BC_I16 && (ps->r->c.o->precision > 0 || !bc_regrid_is_move(v->rg));
+}
+
+static void unpack(const bc_packing *p, const int16_t *src, size_t n, float *dst)
+{
+  for (size_t i = 0; i < n; i++) {
+    const double scaled = (double)src[i] * p->scale;
+    dst[i] = p->has_fill && src[i] == p->fill ? __builtin_nanf("") : (float)(scaled + p->offset);
+  }
+}
+
+static bc_status move_planes(const pass *ps, const bc_plan_var *v, const uint8_t *from, void *to, bc_err *err)
+{
+  const bool unpacks = must_unpack(ps, v);
+  float *tmp = NULL;
+  if (unpacks) {
+    tmp = bc_malloc(v->src_plane * sizeof *tmp);
+    if (tmp == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  }
+  for (size_t l = 0; l < v->n_levels; l++) {
+    if (v->sv->var.dtype == BC_I16) {
+      int16_t *const to16 = (int16_t *)to + l * v->dst_plane;
+      const int16_t *const src16 = (const int16_t *)(const void *)from + l * v->src_plane;
+      if (unpacks) {
+        unpack(v->sv->var.packing, src16, v->src_plane, tmp);
+        bc_regrid_plane_f32(v->rg, tmp, (float *)to + l * v->dst_plane);
+      } else {
+        bc_regrid_plane_i16(v->rg, src16, to16);
+      }
+    } else {
+      const float *const src32 = (const float *)(const void *)from + l * v->src_plane;
+      bc_regrid_plane_f32(v->rg, src32, (float *)to + l * v->dst_plane);
+    }
+  }
+  bc_free(tmp);
+  return BC_OK;
+}
+
+/* Everything gathered so far: compared, or stored with the place to go on from. */
+static bc_status drain(const pass *ps, uint32_t next_var, int64_t next_step, bc_err *err)
+{
+  run *r = ps->r;
+  if (ps->compare_only) return bc_gather_compare(r->g, err);
+  if (ps->src != NULL) {
+    ps->src->next_var = next_var;
+    ps->src->next_step = (uint64_t)next_step;
+    BC_RET(bc_writer_source_update(r->w, ps->src, err));
+  }
+  return commit(r, err);
+}
+
+static bc_plane plane_of(const pass *ps, const bc_plan_var *v, int64_t step)
+{
+  const bool unpacks = must_unpack(ps, v);
+  return (bc_plane){
+    .modality = v->id,
+    .grid = ps->p->grid,
+    .grid_number = ps->p->grid_number,
+    .bucket = v->def.bucket,
+    .layout = { v->def.layout[0], v->def.layout[1] },
+    .time = bc_plan_time(v, step),
+    .box = bc_regrid_box(v->rg),
+    .n_levels = (uint16_t)v->n_levels,
+    .levels = v->levels,
+    .dtype = unpacks ? BC_F32 : v->sv->var.dtype,
+    .packing = unpacks ? NULL : v->sv->var.packing,
+    .source = ps->src == NULL ? 0 : ps->src->id,
+  };
+}
+
+static bc_status add_step(const pass *ps, uint32_t iv, int64_t step, const uint8_t *from, bc_err *err)
+{
+  const bc_plan_var *v = &ps->p->vars[iv];
+  const bc_plane plane = plane_of(ps, v, step);
+  void *to = NULL;
+  if (bc_gather_clashes(ps->r->g, &plane)) BC_RET(drain(ps, iv, step, err));
+  BC_RET(bc_gather_add(ps->r->g, &plane, &to, err));
+  return move_planes(ps, v, from, to, err);
+}
+
+/* Steps to read at once: what fits, in whole chunks of the file so that none is decompressed twice. */
+static int64_t slab_steps(const run *r, const bc_plan_var *v, int64_t from, size_t step_bytes)
+{
+  int64_t n = (int64_t)BC_MAX((uint64_t)1, r->c.slab / step_bytes);
+  const int64_t chunk = BC_MAX((int64_t)1, v->sv->chunk_steps);
+  if (n > chunk) n -= n % chunk;
+  if (from % chunk != 0) n = BC_MIN(n, chunk - from % chunk);
+  return BC_MIN(n, v->end - from);
+}
+
+static void tick(const pass *ps, uint64_t bytes)
+{
+  const bc_progress *p = &ps->r->c.o->progress;
+  if (p->tick == NULL || ps->bytes == 0 || ps->compare_only) return;
+  const uint64_t part =
+      ps->src == NULL ? 0 : (uint64_t)((double)ps->src->bytes * (double)bytes / (double)ps->bytes);
+  p->tick(p->ctx, ps->r->done + part, ps->r->total, ps->src == NULL ? "" : ps->src->name);
+}
+
+static bc_status run_var(const pass *ps, uint32_t iv, int64_t from, uint64_t *bytes, bc_err *err)
+{
+  run *r = ps->r;
+  const bc_plan_var *v = &ps->p->vars[iv];
+  const size_t step_bytes = v->src_plane * v->n_levels * bc_dtype_size(v->sv->var.dtype);
+  for (int64_t s = BC_MAX(from, v->first); s < v->end;) {
+    const int64_t n = slab_steps(r, v, s, step_bytes);
+    BC_RET(check_cancelled(r, err));
+    BC_RET(slab_room(r, (size_t)n * step_bytes, err));
+    BC_RET(bc_source_read(ps->p->src, v->index, s, n, r->slab, err));
+    for (int64_t i = 0; i < n; i++, s++) {
+      BC_RET(add_step(ps, iv, s, r->slab + (size_t)i * step_bytes, err));
+      if (bc_gather_bytes(r->g) + step_bytes > r->c.gather) BC_RET(drain(ps, iv, s + 1, err));
+    }
+    *bytes += (uint64_t)n * step_bytes;
+    tick(ps, *bytes);
+  }
+  return BC_OK;
+}
+
+static uint64_t pass_bytes(const bc_file_plan *p)
+{
+  uint64_t sum = 0;
+  for (size_t i = 0; i < p->n; i++)
+    sum += (uint64_t)(p->vars[i].end - p->vars[i].first) * p->vars[i].src_plane * p->vars[i].n_levels *
+           bc_dtype_size(p->vars[i].sv->var.dtype);
+  return sum;
+}
+
+static bc_status run_pass(const pass *ps, bc_err *err)
+{
+  uint64_t bytes = 0;
+  const uint32_t first = ps->src == NULL ? 0 : ps->src->next_var;
+  for (uint32_t i = first; i < ps->p->n; i++)
+    BC_RET(run_var(ps, i, i == first && ps->src != NULL ? (int64_t)ps->src->next_step : 0, &bytes, err));
+  return ps->compare_only ? bc_gather_compare(ps->r->g, err) : BC_OK;
+}
+
+/* ---- does the store hold steps of this file already? ---- */
+
+typedef struct overlap_ctx {
+  bc_snapshot *s;
+  const bc_plan_var *v;
+  bool found;
+} overlap_ctx;
+
+static bc_status look_for_step(void *ctx, const bc_tile_key *key, const bc_tile_rec *rec, bc_err *err)
+{
+  overlap_ctx *c = ctx;
+  bc_tile t;
+  if (c->found) return BC_OK;
+  BC_RET(bc_snapshot_tile(c->s, key, rec, &t, err));
+  const double *times = c->v->sv->var.coord[0];
+  for (uint32_t i = 0; i < t.head.nt && !c->found; i++) {
+    const int64_t at = bc_tile_time(&t.head, i);
+    if (at == BC_TIME_STATIC) c->found = true;
+    int64_t lo = c->v->first, hi = c->v->end;
+    while (lo < hi) {
+      const int64_t mid = lo + (hi - lo) / 2;
+      if ((int64_t)times[mid] < at)
+        lo = mid + 1;
+      else
+        hi = mid;
+    }
+    if (lo < c->v->end && (int64_t)times[lo] == at) c->found = true;
+  }
+  bc_tile_close(&t);
+  return BC_OK;
+}
+
+static bc_status var_overlaps(bc_snapshot *s, const bc_file_plan *p, const bc_plan_var *v, bool *found,
+                              bc_err *err)
+{
+  overlap_ctx c = { s, v, false };
+  const bc_box box = bc_regrid_box(v->rg);
+  const int64_t cny = bc_grid_cell_ny(p->grid), cnx = bc_grid_cell_nx(p->grid),
+                cells_x = bc_grid_cells_x(p->grid);
+  if (v->first >= v->end) return BC_OK;
+  const int64_t last = bc_plan_time(v, v->end - 1);
+  const int64_t from = bc_bucket_floor(v->def.bucket, bc_plan_time(v, v->first));
+  for (int64_t cy = box.y / cny; cy * cny < box.y + box.ny && !c.found; cy++)
+    for (int64_t cx = box.x / cnx, n = 0; cx * cnx < box.x + box.nx && n <= cells_x && !c.found; cx++, n++) {
+      const uint32_t cell =
+          (uint32_t)p->grid_number << BC_CELL_BITS | bc_cell_number((uint32_t)cy, (uint32_t)(cx % cells_x));
+      BC_RET(bc_snapshot_scan(s, cell, from, last == INT64_MAX ? last : last + 1, &v->id, 1, look_for_step,
+                              &c, err));
+    }
+  *found = *found || c.found;
+  return BC_OK;
+}
+
+static bc_status file_overlaps(run *r, const bc_file_plan *p, bool *found, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_snapshot *s = NULL;
+  *found = false;
+  BC_RET(bc_snapshot_open(r->st, &s, err));
+  for (size_t i = 0; i < p->n && st == BC_OK && !*found; i++)
+    if (p->vars[i].id < bc_snapshot_modalities(s)) st = var_overlaps(s, p, &p->vars[i], found, err);
+  bc_snapshot_close(s);
+  return st;
+}
+
+/* A conflicting file must leave nothing behind: look through all of it before storing any of it. */
+static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *progress, bc_err *err)
+{
+  bool found = false;
+  if (r->c.o->replace) return BC_OK;
+  BC_RET(file_overlaps(r, p, &found, err));
+  if (!found) return BC_OK;
+  BC_RET(commit(r, err)); /* earlier files are safe, and the gatherer is empty */
+  bc_source_rec from = *progress;
+  const pass look = { .r = r, .p = p, .src = &from, .compare_only = true };
+  const bc_status st = run_pass(&look, err);
+  if (st != BC_OK) bc_gather_forget(r->g, from.id);
+  return st;
+}
+
+/* ---- one file ---- */
+
+static bc_status transfer(run *r, bc_file_plan *p, bc_source_rec *src, bc_err *err)
+{
+  const pass ps = { .r = r, .p = p, .src = src, .bytes = pass_bytes(p) };
+  BC_RET(run_pass(&ps, err));
+  src->done = true;
+  src->next_var = 0;
+  src->next_step = 0;
+  BC_RET(bc_writer_source_update(r->w, src, err));
+  r->report->files++;
+  r->report->source_bytes += src->bytes;
+  r->report->variables += p->n;
+  /* A good moment: no file is half in. Three quarters full is full enough. */
+  return bc_gather_bytes(r->g) > r->c.gather / 4 * 3 ? commit(r, err) : BC_OK;
+}
+
+static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *rec, bc_err *err)
+{
+  bc_status st = BC_OK;
+  const uint64_t commits = r->commits;
+  const size_t mods = bc_writer_modalities(r->w);
+  bc_source_rec src = *rec;
+  BC_TRY(bc_file_plan_register(p, r->w, err));
+  src.id = UINT32_MAX; /* while only looking */
+  st = bc_writer_find_source(r->w, rec, &src, err);
+  if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
+  BC_TRY(refuse_conflicts(r, p, &src, err));
+  BC_TRY(bc_writer_source(r->w, rec, &src, err));
+  src.done = false; /* --replace goes through a file again */
+  BC_TRY(transfer(r, p, &src, err));
+out:
+  if (st != BC_OK) {
+    bc_gather_forget(r->g, src.id);
+    if (r->commits == commits) { /* as if the file had never been named */
+      bc_writer_forget_source(r->w, src.id);
+      bc_writer_truncate_modalities(r->w, mods);
+    }
+  }
+  return st;
+}
+
+static bc_status ingest_file(run *r, const char *path, const char *next_path, bc_err *err)
+{
+  bc_source_rec rec, have;
+  bc_file_plan p;
+  BC_RET(identify(r, path, &rec, err));
+  const bc_status known = bc_writer_find_source(r->w, &rec, &have, err);
+  if (known != BC_OK && known != BC_E_NOTFOUND) return known;
+  if (known == BC_OK && have.done && !r->c.o->replace) {
+    r->report->files_skipped++;
+    return BC_OK;
+  }
+  BC_RET(bc_file_plan_open(path, next_path, &r->c, &r->grid, 0, &p, err));
+  const bc_status st = ingest_open_file(r, &p, &rec, err);
+  bc_file_plan_close(&p);
+  return st;
+}
+
+/* ---- all files ---- */
+
+static bool is_refusal(bc_status st)
+{
+  return st == BC_E_INVAL || st == BC_E_RANGE || st == BC_E_NOTFOUND || st == BC_E_UNSUPPORTED ||
+         st == BC_E_CONFLICT || (st <= BC_E_CORRUPT && st > BC_E_IO);
+}
+
+static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *err)
+{
+  bc_err first = { 0 };
+  bc_status refused = BC_OK;
+  for (size_t i = 0; i < n; i++) {
+    uint64_t bytes = 0;
+    (void)!bc_os_file_size(paths[i], &bytes, NULL);
+    bc_err e = { 0 };
+    const bc_status st = ingest_file(r, paths[i], i + 1 < n ? paths[i + 1] : NULL, &e);
+    r->done += bytes;
+    if (st == BC_OK) continue;
+    r->report->files_refused++;
+    if (!r->c.o->keep_going || !is_refusal(st)) {
+      if (err != NULL) *err = e;
+      return st;
+    }
+    note(r, e.msg);
+    if (refused == BC_OK) first = e;
+    refused = refused == BC_OK ? st : refused;
+  }
+  if (refused != BC_OK && err != NULL) *err = first;
+  return refused;
+}
+
+static bc_status start(run *r, bc_err *err)
+{
+  bc_snapshot *s = NULL;
+  const bc_gather_opts go = {
+    .codec = r->c.codec, .threads = r->c.o->threads, .in_flight = r->c.in_flight, .replace = r->c.o->replace
+  };
+  BC_RET(bc_snapshot_open(r->st, &s, err));
+  r->grid = *bc_snapshot_grid(s, 0);
+  bc_snapshot_close(s);
+  if (r->c.o->dry_run) return BC_OK;
+  BC_RET(bc_writer_open(r->st, &r->w, err));
+  return bc_gather_open(r->st, r->w, &go, &r->g, err);
+}
+
+/* Headers only: how much there is to do, and in how much memory. */
+static bc_status estimate(run *r, const char *const *paths, size_t n, bc_err *err)
+{
+  for (size_t i = 0; i < n; i++) {
+    bc_file_plan p;
+    uint64_t bytes = 0;
+    BC_RET(bc_os_file_size(paths[i], &bytes, err));
+    BC_RET(bc_file_plan_open(paths[i], i + 1 < n ? paths[i + 1] : NULL, &r->c, &r->grid, 0, &p, err));
+    r->report->files++;
+    r->report->source_bytes += bytes;
+    r->report->variables += p.n;
+    for (size_t v = 0; v < p.n; v++) {
+      const uint64_t steps = (uint64_t)(p.vars[v].end - p.vars[v].first);
+      r->report->steps += steps;
+      r->report->decoded_bytes += steps * p.vars[v].n_levels * p.vars[v].dst_plane * sizeof(float);
+    }
+    bc_file_plan_close(&p);
+  }
+  r->report->memory = BC_MIN(r->c.memory, r->report->decoded_bytes * 5 / 2 + ((uint64_t)16 << 20));
+  return BC_OK;
+}
+
+bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t n_paths, const bc_ingest_opts *opts,
+                           bc_ingest_report *report, bc_err *err)
+{
+  bc_status s = BC_OK;
+  bc_ingest_report unused;
+  run r = { .st = st, .report = report == NULL ? &unused : report };
+  memset(r.report, 0, sizeof *r.report);
+  const double t0 = bc_os_monotonic();
+  if (opts->version != BC_INGEST_OPTS_VERSION)
+    return BC_FAIL(err, BC_E_INVAL, "ingest options of version %" PRIu32 ": call bc_ingest_opts_init",
+                   opts->version);
+  BC_RET(bc_store_check_process(st, err));
+  BC_RET(bc_ingest_conf_make(opts, &r.c, err));
+  for (size_t i = 0; i < n_paths; i++) {
+    uint64_t bytes = 0;
+    if (bc_os_file_size(paths[i], &bytes, NULL) == BC_OK) r.total += bytes;
+  }
+  s = start(&r, err);
+  if (s == BC_OK && opts->dry_run) {
+    s = estimate(&r, paths, n_paths, err);
+  } else if (s == BC_OK) {
+    s = each_file(&r, paths, n_paths, err);
+    /* Whatever happened to one file, the whole ones before it are kept. A flush that failed left nothing
+     * waiting. */
+    const bc_status last = commit(&r, s == BC_OK ? err : NULL);
+    if (s == BC_OK) s = last;
+  }
+  r.report->seconds = bc_os_monotonic() - t0;
+  bc_gather_close(r.g);
+  bc_writer_close(r.w);
+  bc_free(r.slab);
+  return s;
+}

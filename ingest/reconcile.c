@@ -1,0 +1,305 @@
+/*
+ * What is new in a batch of tiles-to-be, against what is stored: equal steps are left out, different values
+ * refused or, with replace, put on top.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ingest/gather_int.h"
+
+typedef struct found {
+  bc_tile_key key;
+  bc_tile_rec rec;
+} found;
+
+typedef struct reconcile {
+  bc_snapshot *snap;
+  bc_writer *w;
+  bc_decoder *decoder;
+  bool replace, compare_only;
+  double precision;
+  found *tiles; /* primary parts of the job's key, ascending */
+  size_t n, cap;
+  uint8_t *mask; /* [steps][levels][ny][nx] of the job: 1 = compared already */
+  size_t mask_cap;
+  float *row;
+  size_t row_cap;
+} reconcile;
+
+static bc_status collect(void *ctx, const bc_tile_key *key, const bc_tile_rec *rec, bc_err *err)
+{
+  reconcile *r = ctx;
+  if (key->part & BC_PART_SECOND) return BC_OK;
+  if (r->n == r->cap) {
+    const size_t cap = r->cap == 0 ? 16 : r->cap * 2;
+    found *p = bc_realloc(r->tiles, cap * sizeof *p);
+    if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+    r->tiles = p;
+    r->cap = cap;
+  }
+  r->tiles[r->n++] = (found){ *key, *rec };
+  return BC_OK;
+}
+
+static bc_status existing(reconcile *r, const bc_job *j, bc_err *err)
+{
+  const int64_t end = j->key.time == INT64_MAX ? INT64_MAX : j->key.time + 1;
+  r->n = 0;
+  return bc_snapshot_scan(r->snap, j->key.cell, j->key.time, end, &j->key.modality, 1, collect, r, err);
+}
+
+static size_t volume(const bc_job *j) { return (size_t)j->b->p.n_levels * j->ny * j->nx; }
+
+static bc_status prepare(reconcile *r, const bc_job *j, bc_err *err)
+{
+  size_t need = 0;
+  if (!bc_mul_sz(volume(j), j->b->n, &need)) return BC_FAIL(err, BC_E_RANGE, "ingest: tile too large");
+  if (need > r->mask_cap) {
+    bc_free(r->mask);
+    r->mask_cap = 0;
+    r->mask = bc_malloc(need);
+    if (r->mask == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory for %zu bytes", need);
+    r->mask_cap = need;
+  }
+  memset(r->mask, 0, need);
+  return BC_OK;
+}
+
+static bool same_value(float a, float b)
+{
+  uint32_t x, y;
+  memcpy(&x, &a, 4);
+  memcpy(&y, &b, 4);
+  return x == y || (a != a && b != b);
+}
+
+static bc_status conflict(const reconcile *r, const bc_job *j, size_t step, size_t level, uint32_t y,
+                          uint32_t x, float old, float fresh, bc_err *err)
+{
+  char when[BC_TIME_TEXT], lev[48] = "";
+  const bc_modality *m = bc_writer_get_modality(r->w, j->key.modality);
+  const bc_grid *g = j->b->p.grid;
+  uint32_t cy = 0, cx = 0;
+  bc_cell_position(j->key.cell & ((1u << BC_CELL_BITS) - 1), &cy, &cx);
+  if (m->n_levels > 0) (void)snprintf(lev, sizeof lev, ", level %g", m->levels[j->b->own_levels[level]]);
+  return BC_FAIL(
+      err, BC_E_CONFLICT,
+      "%s/%s at %s%s, %.4g N %.4g E: %.9g is stored, %.9g is new; use --replace to let new values win",
+      m->group, m->name, bc_time_format_short(j->b->times[step], when), lev,
+      bc_grid_y(g, (int64_t)cy * bc_grid_cell_ny(g) + j->y0 + y),
+      bc_grid_x(g, (int64_t)cx * bc_grid_cell_nx(g) + j->x0 + x), (double)old, (double)fresh);
+}
+
+/* Overlap of one stored step and level with the job's box: rows and columns in cell coordinates. */
+typedef struct overlap {
+  uint32_t y_lo, y_hi, x_lo, x_hi;
+} overlap;
+
+static bool overlaps(const bc_job *j, const bc_tile_head *h, overlap *o)
+{
+  o->y_lo = BC_MAX(j->y0, h->y0);
+  o->y_hi = BC_MIN(j->y0 + j->ny, h->y0 + h->ny);
+  o->x_lo = BC_MAX(j->x0, h->x0);
+  o->x_hi = BC_MIN(j->x0 + j->nx, h->x0 + h->nx);
+  return o->y_lo < o->y_hi && o->x_lo < o->x_hi;
+}
+
+static bc_status stored_row(reconcile *r, const bc_tile *t, uint32_t step, uint32_t level, uint32_t y,
+                            const overlap *o, bc_err *err)
+{
+  const bc_tile_head *h = &t->head;
+  const uint32_t n = o->x_hi - o->x_lo;
+  if (n > r->row_cap) {
+    bc_free(r->row);
+    r->row_cap = 0;
+    r->row = bc_malloc(n * sizeof *r->row);
+    if (r->row == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+    r->row_cap = n;
+  }
+  if (h->codec == BC_CODEC_CONST) {
+    float v;
+    const uint32_t bits = (uint32_t)h->const_bits;
+    memcpy(&v, &bits, sizeof v);
+    for (uint32_t i = 0; i < n; i++)
+      r->row[i] = v;
+    return BC_OK;
+  }
+  for (uint32_t x = o->x_lo - h->x0; x < o->x_hi - h->x0;) {
+    bc_block_place at;
+    const uint32_t b = bc_tile_block_at(h, step, level, y - h->y0, x);
+    bc_tile_block(h, b, &at);
+    const uint32_t stop = BC_MIN(at.x0 + at.nx, o->x_hi - h->x0);
+    BC_RET(bc_tile_read(r->decoder, h, t->payload, b, (bc_pick){ step - at.t0, 1, 1 },
+                        (bc_pick){ y - h->y0 - at.y0, 1, 1 }, (bc_pick){ x - at.x0, stop - x, 1 },
+                        r->row + (x - (o->x_lo - h->x0)), 0, 0, err));
+    x = stop;
+  }
+  return BC_OK;
+}
+
+/* Compare one step and level of the job with a stored tile; differing tells. */
+static bc_status compare_plane(reconcile *r, const bc_job *j, const bc_tile *t, size_t js, size_t jl,
+                               uint32_t ts, uint32_t tl, const overlap *o, bool *differs, bc_err *err)
+{
+  for (uint32_t y = o->y_lo; y < o->y_hi; y++) {
+    BC_RET(stored_row(r, t, ts, tl, y, o, err));
+    uint8_t *mask = r->mask + ((js * j->b->p.n_levels + jl) * j->ny + (y - j->y0)) * j->nx;
+    for (uint32_t x = o->x_lo; x < o->x_hi; x++) {
+      if (mask[x - j->x0]) continue; /* a later piece has spoken for this node */
+      mask[x - j->x0] = 1;
+      const float old = r->row[x - o->x_lo];
+      const float fresh = bc_round_to_precision(bc_job_value(j, js, jl, y - j->y0, x - j->x0), r->precision);
+      if (same_value(old, fresh)) continue;
+      if (!r->replace) return conflict(r, j, js, jl, y - j->y0, x - j->x0, old, fresh, err);
+      *differs = true;
+    }
+  }
+  return BC_OK;
+}
+
+static int find_level(const bc_tile_head *h, uint16_t level)
+{
+  for (uint32_t l = 0; l < h->nl; l++)
+    if (bc_tile_level(h, l) == level) return (int)l;
+  return -1;
+}
+
+/* Index of a time among ascending steps, or n. */
+static size_t find_step(const bc_gather_buffer *b, int64_t t)
+{
+  size_t lo = 0, hi = b->n;
+  while (lo < hi) {
+    const size_t mid = lo + (hi - lo) / 2;
+    if (b->times[mid] < t)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo < b->n && b->times[lo] == t ? lo : b->n;
+}
+
+static bc_status compare_tile(reconcile *r, const bc_job *j, const bc_tile *t, bool *differs, bc_err *err)
+{
+  overlap o;
+  if (!overlaps(j, &t->head, &o)) return BC_OK;
+  for (uint32_t ts = 0; ts < t->head.nt; ts++) {
+    const size_t js = find_step(j->b, bc_tile_time(&t->head, ts));
+    if (js == j->b->n) continue;
+    for (size_t jl = 0; jl < j->b->p.n_levels; jl++) {
+      const int tl = find_level(&t->head, j->b->own_levels[jl]);
+      if (tl >= 0) BC_RET(compare_plane(r, j, t, js, jl, ts, (uint32_t)tl, &o, &differs[js], err));
+    }
+  }
+  return BC_OK;
+}
+
+/* Steps that bring something new: not covered whole by equal values. */
+static bc_status keep_new(reconcile *r, bc_job *j, const bool *differs, bc_err *err)
+{
+  const size_t per_step = volume(j);
+  j->keep = bc_calloc(j->b->n + 1, sizeof *j->keep);
+  if (j->keep == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  for (size_t s = 0; s < j->b->n; s++) {
+    const bool covered = memchr(r->mask + s * per_step, 0, per_step) == NULL;
+    if (!covered || differs[s]) j->keep[j->n_keep++] = s;
+  }
+  if (j->n_keep == j->b->n) {
+    bc_free(j->keep);
+    j->keep = NULL;
+  }
+  return BC_OK;
+}
+
+/* Every value of the stored tile is among those that will be written. */
+static bool superseded(const bc_job *j, const bc_tile_head *h)
+{
+  if (h->y0 < j->y0 || h->x0 < j->x0 || h->y0 + h->ny > j->y0 + j->ny || h->x0 + h->nx > j->x0 + j->nx)
+    return false;
+  for (uint32_t l = 0; l < h->nl; l++) {
+    bool have = false;
+    for (size_t i = 0; i < j->b->p.n_levels; i++)
+      have = have || j->b->own_levels[i] == bc_tile_level(h, l);
+    if (!have) return false;
+  }
+  for (uint32_t t = 0; t < h->nt; t++) {
+    const size_t s = find_step(j->b, bc_tile_time(h, t));
+    bool kept = s < j->b->n && j->keep == NULL;
+    for (size_t i = 0; !kept && s < j->b->n && i < j->n_keep; i++)
+      kept = j->keep[i] == s;
+    if (!kept) return false;
+  }
+  return true;
+}
+
+static bc_status drop_superseded(reconcile *r, const bc_job *j, const bc_tile *t, bc_err *err)
+{
+  bc_tile_key key = t->key;
+  if ((j->keep != NULL && j->n_keep == 0) || !superseded(j, &t->head)) return BC_OK;
+  BC_RET(bc_writer_drop(r->w, &key, err));
+  if (j->b->p.layout[1] == BC_LAYOUT_NONE) return BC_OK;
+  key.part |= BC_PART_SECOND;
+  return bc_writer_drop(r->w, &key, err);
+}
+
+static bc_status reconcile_job(reconcile *r, bc_job *j, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bool *differs = NULL;
+  BC_RET(existing(r, j, err));
+  if (r->n == 0) return BC_OK;
+  BC_RET(prepare(r, j, err));
+  differs = bc_calloc(j->b->n, sizeof *differs);
+  if (differs == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  for (size_t i = r->n; i-- > 0;) { /* later pieces first: theirs is the value in force */
+    bc_tile t;
+    BC_TRY(bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err));
+    st = compare_tile(r, j, &t, differs, err);
+    bc_tile_close(&t);
+    BC_TRY(st);
+  }
+  BC_TRY(keep_new(r, j, differs, err));
+  for (size_t i = 0; i < r->n && r->replace && !r->compare_only; i++) {
+    bc_tile t;
+    BC_TRY(bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err));
+    st = drop_superseded(r, j, &t, err);
+    bc_tile_close(&t);
+    BC_TRY(st);
+  }
+out:
+  bc_free(differs);
+  return st;
+}
+
+/* Jobs with the same key (a box that closes around the globe in one cell) take part numbers in a row. */
+static bc_status settle_part(reconcile *r, bc_job *jobs, size_t i, bc_err *err)
+{
+  bc_tile_key *k = &jobs[i].key;
+  if (i > 0 && jobs[i - 1].key.cell == k->cell && jobs[i - 1].key.time == k->time &&
+      jobs[i - 1].key.modality == k->modality) {
+    k->part = (uint16_t)(jobs[i - 1].key.part + 1);
+    return BC_OK;
+  }
+  k->part = 0;
+  return bc_writer_next_part(r->w, k, err);
+}
+
+bc_status bc_reconcile(bc_store *store, bc_writer *w, bc_job *jobs, size_t n_jobs, bool replace,
+                       bool compare_only, double precision, bc_err *err)
+{
+  bc_status st = BC_OK;
+  reconcile r = { .w = w, .replace = replace, .compare_only = compare_only, .precision = precision };
+  BC_TRY(bc_snapshot_open(store, &r.snap, err));
+  BC_TRY(bc_decoder_open(&r.decoder, err));
+  for (size_t i = 0; i < n_jobs; i++) {
+    BC_TRY(reconcile_job(&r, &jobs[i], err));
+    if (!compare_only) BC_TRY(settle_part(&r, jobs, i, err));
+  }
+out:
+  bc_decoder_close(r.decoder);
+  bc_snapshot_close(r.snap);
+  bc_free(r.tiles);
+  bc_free(r.mask);
+  bc_free(r.row);
+  return st;
+}

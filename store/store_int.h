@@ -1,0 +1,74 @@
+/* Inside of the store, shared by store.c, writer.c and verify.c only. */
+#ifndef BC_STORE_STORE_INT_H
+#define BC_STORE_STORE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/snapshot.h"
+
+#define BC_MARKER "BIOCUBE"
+#define BC_SEGMENTS "segments"
+#define BC_INDEX "index"
+#define BC_LOCK "writer.lock"
+
+/* Keys of BC_TABLE_META; values are le64. */
+#define BC_META_SNAPSHOT "snapshot"       /* number of commits */
+#define BC_META_SCHEMA "schema"           /* changes with every change of grids or modalities */
+#define BC_META_NEXT_SEGMENT "next-segment"
+#define BC_META_NEXT_SOURCE "next-source"
+#define BC_META_UUID_LO "uuid-lo"
+#define BC_META_UUID_HI "uuid-hi"
+
+/* Grids and modalities of one schema counter; immutable, shared by snapshots. */
+typedef struct bc_schema {
+  atomic_int refs;
+  uint64_t counter;
+  size_t n_grids, n_modalities;
+  bc_grid *grids;
+  bc_modality *modalities;
+} bc_schema;
+
+struct bc_store {
+  char *path, *segments;
+  uint8_t uuid[16];
+  bc_grid grid; /* of the marker: number 0 */
+  long pid;
+  bool write;
+  bool locked;
+  bc_lock lock;
+  bc_index *ix;
+  pthread_mutex_t mutex; /* guards what follows */
+  bc_schema *schema;
+  bc_segment **open; /* by number; each holds a reference */
+  size_t open_cap, n_open;
+};
+
+struct bc_snapshot {
+  bc_store *st;
+  bc_txn *txn;
+  bc_schema *schema;
+  uint64_t id;
+};
+
+bc_status bc_meta_get(bc_txn *t, const char *name, uint64_t *out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_meta_put(bc_txn *t, const char *name, uint64_t v, bc_err *err) BC_MUST_CHECK;
+bc_status bc_meta_put_uuid(bc_txn *t, const uint8_t uuid[16], bc_err *err) BC_MUST_CHECK;
+bc_status bc_put_grid(bc_txn *t, uint8_t number, const bc_grid *g, bc_err *err) BC_MUST_CHECK;
+bc_status bc_put_modality(bc_txn *t, const bc_modality *m, bc_err *err) BC_MUST_CHECK;
+bc_status bc_put_usage(bc_txn *t, uint16_t modality, const bc_usage *u, bc_err *err) BC_MUST_CHECK;
+bc_status bc_get_usage(bc_txn *t, uint16_t modality, bc_usage *out, bc_err *err) BC_MUST_CHECK; /* absent: empty */
+bc_status bc_put_source(bc_txn *t, const bc_source_rec *s, bc_err *err) BC_MUST_CHECK;
+bc_status bc_get_source(bc_txn *t, uint32_t id, bc_source_rec *out, bc_err *err) BC_MUST_CHECK;
+/* Key of BC_TABLE_SOURCE_HASH: file hash, then the hash of the request. */
+#define BC_SOURCE_KEY 24
+void bc_source_key(const bc_source_rec *s, uint8_t out[BC_SOURCE_KEY]);
+
+/* An owned reference to a mapped segment. */
+bc_status bc_store_segment(bc_store *st, uint32_t id, bc_segment **out, bc_err *err) BC_MUST_CHECK;
+/* Add one tile's record to a usage; t_first, t_last from its head. */
+void bc_usage_add(bc_usage *u, const bc_tile_rec *r, int64_t t_first, int64_t t_last);
+
+void bc_schema_unref(bc_schema *s);
+
+#endif

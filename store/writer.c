@@ -1,0 +1,699 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/schema_io.h"
+#include "store/store_int.h"
+
+/* A tile that waits for the commit, found by key. */
+typedef struct slot {
+  bc_tile_key key;
+  uint32_t tile; /* its place in the segment + 1; 0 = free */
+} slot;
+
+typedef struct mod_state {
+  bc_modality m;
+  bc_usage usage;
+  bool changed;     /* definition: new or grown */
+  bool used;        /* tiles of it are in the pending segment */
+  bool recount;     /* tiles were dropped: usage is counted anew */
+  uint16_t *twins;  /* modalities of the same name in other groups */
+  size_t n_twins;
+} mod_state;
+
+struct bc_writer {
+  bc_store *st;
+  bc_segw *seg; /* opened by the first put */
+  mod_state *mods;
+  size_t n_mods;
+  bc_grid *grids;
+  size_t n_grids;
+  bc_source_rec *sources; /* changed or needed by pending tiles */
+  size_t n_sources, cap_sources;
+  uint32_t next_source, next_segment;
+  bc_tile_key *drops;
+  size_t n_drops, cap_drops;
+  slot *slots;
+  size_t n_slots; /* a power of two */
+};
+
+static bc_status grow(void **p, size_t *cap, size_t n, size_t elem, bc_err *err)
+{
+  if (n < *cap) return BC_OK;
+  size_t want = *cap == 0 ? 16 : *cap * 2, bytes = 0;
+  if (!bc_mul_sz(want, elem, &bytes)) return BC_FAIL(err, BC_E_RANGE, "writer: %zu entries", want);
+  void *q = bc_realloc(*p, bytes);
+  if (q == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory for %zu entries", want);
+  *p = q;
+  *cap = want;
+  return BC_OK;
+}
+
+/* ---- open and close ---- */
+
+static void find_twins_of(bc_writer *w, size_t i)
+{
+  mod_state *m = &w->mods[i];
+  bc_free(m->twins);
+  m->twins = NULL;
+  m->n_twins = 0;
+  for (size_t j = 0; j < w->n_mods; j++) {
+    if (j == i || strcmp(w->mods[j].m.name, m->m.name) != 0 || w->mods[j].m.grid != m->m.grid) continue;
+    uint16_t *p = bc_realloc(m->twins, (m->n_twins + 1) * sizeof *p);
+    if (p == NULL) return; /* a twin that is not known is stored twice: no harm */
+    p[m->n_twins++] = (uint16_t)j;
+    m->twins = p;
+  }
+}
+
+static bc_status load(bc_writer *w, bc_snapshot *s, bc_err *err)
+{
+  uint64_t seg = 0, src = 0;
+  w->n_grids = bc_snapshot_grids(s);
+  w->grids = bc_calloc(w->n_grids, sizeof *w->grids);
+  w->mods = bc_calloc(bc_snapshot_modalities(s) + 1, sizeof *w->mods);
+  if (w->grids == NULL || w->mods == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
+  for (size_t i = 0; i < w->n_grids; i++)
+    w->grids[i] = *bc_snapshot_grid(s, i);
+  for (size_t i = 0; i < bc_snapshot_modalities(s); i++) {
+    BC_RET(bc_modality_copy(bc_snapshot_modality(s, i), &w->mods[i].m, err));
+    w->n_mods++;
+    BC_RET(bc_get_usage(s->txn, (uint16_t)i, &w->mods[i].usage, err));
+  }
+  for (size_t i = 0; i < w->n_mods; i++)
+    find_twins_of(w, i);
+  BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SEGMENT, &seg, err));
+  BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SOURCE, &src, err));
+  if (seg == 0 || seg >= UINT32_MAX || src >= UINT32_MAX)
+    return BC_FAIL(err, BC_E_CORRUPT, "index: next segment %" PRIu64 ": run bctool reindex", seg);
+  w->next_segment = (uint32_t)seg;
+  w->next_source = (uint32_t)src;
+  return BC_OK;
+}
+
+/* A segment published just before a crash has a number that the index does not know: go past it. */
+static bc_status skip_orphans(bc_writer *w, bc_err *err)
+{
+  char **names = NULL;
+  size_t n = 0;
+  uint32_t id = 0;
+  BC_RET(bc_os_list(w->st->segments, &names, &n, err));
+  for (size_t i = 0; i < n; i++)
+    if (bc_segment_id(names[i], &id) && id >= w->next_segment) w->next_segment = id + 1;
+  bc_os_list_free(names, n);
+  return BC_OK;
+}
+
+bc_status bc_writer_open(bc_store *store, bc_writer **out, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_snapshot *s = NULL;
+  *out = NULL;
+  if (!store->write)
+    return BC_FAIL(err, BC_E_READONLY, "%s: opened for reading only", store->path);
+  bc_writer *w = bc_calloc(1, sizeof *w);
+  if (w == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
+  w->st = store;
+  BC_TRY(bc_snapshot_open(store, &s, err));
+  BC_TRY(load(w, s, err));
+  BC_TRY(skip_orphans(w, err));
+  *out = w;
+  w = NULL;
+out:
+  bc_snapshot_close(s);
+  bc_writer_close(w);
+  return st;
+}
+
+void bc_writer_close(bc_writer *w)
+{
+  if (w == NULL) return;
+  bc_segw_close(w->seg);
+  for (size_t i = 0; i < w->n_mods; i++) {
+    bc_modality_dispose(&w->mods[i].m);
+    bc_free(w->mods[i].twins);
+  }
+  bc_free(w->mods);
+  bc_free(w->grids);
+  bc_free(w->sources);
+  bc_free(w->drops);
+  bc_free(w->slots);
+  bc_free(w);
+}
+
+/* ---- schema ---- */
+
+static bc_status extend_levels(mod_state *s, const bc_modality *def, uint16_t *level_index, bc_err *err)
+{
+  for (uint16_t i = 0; i < def->n_levels; i++) {
+    int at = bc_modality_level(&s->m, def->levels[i]);
+    if (at < 0) {
+      if (s->m.n_levels >= BC_MAX_LEVELS)
+        return BC_FAIL(err, BC_E_RANGE, "%s/%s: more than %d levels", def->group, def->name, BC_MAX_LEVELS);
+      at = s->m.n_levels++;
+      s->m.levels[at] = def->levels[i];
+      s->changed = true;
+    }
+    if (level_index != NULL) level_index[i] = (uint16_t)at;
+  }
+  return BC_OK;
+}
+
+static bc_status merge_modality(mod_state *s, const bc_modality *def, uint16_t *level_index, bc_err *err)
+{
+  if (strcmp(s->m.units, def->units) != 0)
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: in units %s in the store, in %s here: convert, or use another --group",
+                   def->group, def->name, s->m.units, def->units);
+  if ((s->m.n_levels == 0) != (def->n_levels == 0))
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s levels in the store, %s here: use another --group", def->group,
+                   def->name, s->m.n_levels == 0 ? "without" : "with", def->n_levels == 0 ? "without" : "with");
+  if (def->n_levels > 0 && strcmp(s->m.level_units, def->level_units) != 0)
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: levels in %s in the store, in %s here", def->group, def->name,
+                   s->m.level_units, def->level_units);
+  if (s->m.precision != def->precision)
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: stored with precision %g (0 = exact), asked for %g", def->group, def->name,
+                   s->m.precision, def->precision);
+  if ((s->m.bucket == BC_BUCKET_STATIC) != (def->bucket == BC_BUCKET_STATIC))
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s time in the store, %s time here: use another --group", def->group,
+                   def->name, s->m.bucket == BC_BUCKET_STATIC ? "without" : "with",
+                   def->bucket == BC_BUCKET_STATIC ? "without" : "with");
+  if (s->m.cadence == 0 && def->cadence != 0) {
+    s->m.cadence = def->cadence;
+    s->changed = true;
+  }
+  for (int32_t i = 0; i < def->n_attrs; i++) {
+    bool have = false;
+    for (int32_t j = 0; j < s->m.n_attrs; j++)
+      have = have || strcmp(s->m.attrs[j].name, def->attrs[i].name) == 0;
+    if (have) continue; /* the first file's word stands */
+    const bc_attr *a = &def->attrs[i];
+    BC_RET(bc_modality_set_attr(&s->m, a->name, a->value, a->numeric, err));
+    s->changed = true;
+  }
+  return extend_levels(s, def, level_index, err);
+}
+
+bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id, uint16_t *level_index, bc_err *err)
+{
+  BC_RET(bc_modality_check(def, err));
+  if (def->grid >= w->n_grids)
+    return BC_FAIL(err, BC_E_INVAL, "%s/%s: grid %d, the store has %zu", def->group, def->name, def->grid, w->n_grids);
+  for (size_t i = 0; i < w->n_mods; i++) {
+    const bc_modality *m = &w->mods[i].m;
+    if (strcmp(m->name, def->name) != 0 || strcmp(m->group, def->group) != 0) continue;
+    if (m->grid != def->grid)
+      return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: on grid %s in the store: use another --group", def->group, def->name,
+                     w->grids[m->grid].name);
+    *id = (uint16_t)i;
+    return merge_modality(&w->mods[i], def, level_index, err);
+  }
+  if (w->n_mods >= BC_MAX_MODALITIES) return BC_FAIL(err, BC_E_RANGE, "more than %u variables", BC_MAX_MODALITIES);
+  mod_state *p = bc_realloc(w->mods, (w->n_mods + 1) * sizeof *p);
+  if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
+  w->mods = p;
+  mod_state *s = &p[w->n_mods];
+  memset(s, 0, sizeof *s);
+  BC_RET(bc_modality_copy(def, &s->m, err));
+  s->m.id = (uint16_t)w->n_mods++;
+  s->changed = true;
+  bc_usage_init(&s->usage);
+  for (size_t i = 0; i < w->n_mods; i++)
+    find_twins_of(w, i);
+  for (uint16_t i = 0; level_index != NULL && i < def->n_levels; i++)
+    level_index[i] = i;
+  *id = s->m.id;
+  return BC_OK;
+}
+
+size_t bc_writer_modalities(const bc_writer *w) { return w->n_mods; }
+
+void bc_writer_truncate_modalities(bc_writer *w, size_t n)
+{
+  while (w->n_mods > n) {
+    mod_state *m = &w->mods[--w->n_mods];
+    BC_ASSERT(!m->used);
+    bc_modality_dispose(&m->m);
+    bc_free(m->twins);
+  }
+  for (size_t i = 0; i < w->n_mods; i++)
+    find_twins_of(w, i);
+}
+
+const bc_modality *bc_writer_get_modality(const bc_writer *w, uint16_t id)
+{
+  return id < w->n_mods ? &w->mods[id].m : NULL;
+}
+
+/* ---- sources ---- */
+
+static bc_source_rec *pending_source(bc_writer *w, uint32_t id)
+{
+  for (size_t i = 0; i < w->n_sources; i++)
+    if (w->sources[i].id == id) return &w->sources[i];
+  return NULL;
+}
+
+static bc_status keep_source(bc_writer *w, const bc_source_rec *rec, bc_err *err)
+{
+  bc_source_rec *have = pending_source(w, rec->id);
+  if (have == NULL) {
+    BC_RET(grow((void **)&w->sources, &w->cap_sources, w->n_sources, sizeof *w->sources, err));
+    have = &w->sources[w->n_sources++];
+  }
+  *have = *rec;
+  return BC_OK;
+}
+
+bc_status bc_writer_find_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out, bc_err *err)
+{
+  uint8_t key[BC_SOURCE_KEY];
+  bc_txn *t = NULL;
+  bc_bytes v;
+  bc_source_key(def, key);
+  for (size_t i = 0; i < w->n_sources; i++) {
+    uint8_t k[BC_SOURCE_KEY];
+    bc_source_key(&w->sources[i], k);
+    if (memcmp(k, key, sizeof k) == 0) {
+      *out = w->sources[i];
+      return BC_OK;
+    }
+  }
+  BC_RET(bc_txn_begin(w->st->ix, false, &t, err));
+  bc_status st = bc_txn_get(t, BC_TABLE_SOURCE_HASH, (bc_bytes){ key, sizeof key }, &v, err);
+  if (st == BC_OK && v.n != 4) st = BC_FAIL(err, BC_E_CORRUPT, "index: sources: run bctool reindex");
+  if (st == BC_OK) st = bc_get_source(t, bc_be32(v.p), out, err);
+  bc_txn_abort(t);
+  return st;
+}
+
+bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out, bc_err *err)
+{
+  const bc_status st = bc_writer_find_source(w, def, out, err);
+  if (st != BC_E_NOTFOUND) return st;
+  *out = *def;
+  out->id = w->next_source++;
+  out->done = false;
+  out->next_var = 0;
+  out->next_step = 0;
+  return keep_source(w, out, err);
+}
+
+void bc_writer_forget_source(bc_writer *w, uint32_t id)
+{
+  for (size_t i = 0; i < w->n_sources; i++)
+    if (w->sources[i].id == id) {
+      w->sources[i] = w->sources[--w->n_sources];
+      return;
+    }
+}
+
+bc_status bc_writer_source_update(bc_writer *w, const bc_source_rec *rec, bc_err *err)
+{
+  return keep_source(w, rec, err);
+}
+
+/* ---- pending tiles by key ---- */
+
+static size_t slot_of(const bc_writer *w, const bc_tile_key *key)
+{
+  uint8_t k[BC_TILE_KEY_BYTES];
+  bc_tile_key_put(key, k);
+  size_t i = (size_t)bc_hash64(k, sizeof k) & (w->n_slots - 1);
+  while (w->slots[i].tile != 0 && !bc_tile_key_equal(&w->slots[i].key, key))
+    i = (i + 1) & (w->n_slots - 1);
+  return i;
+}
+
+static bc_status remember(bc_writer *w, const bc_tile_key *key, uint32_t tile, bc_err *err)
+{
+  if ((size_t)tile * 2 > w->n_slots) {
+    const size_t n = w->n_slots == 0 ? 1024 : w->n_slots * 2, old_n = w->n_slots;
+    slot *old = w->slots, *fresh = bc_calloc(n, sizeof *fresh);
+    if (fresh == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory for %zu tiles", n);
+    w->slots = fresh;
+    w->n_slots = n;
+    for (size_t i = 0; i < old_n; i++)
+      if (old[i].tile != 0) w->slots[slot_of(w, &old[i].key)] = old[i];
+    bc_free(old);
+  }
+  w->slots[slot_of(w, key)] = (slot){ *key, tile };
+  return BC_OK;
+}
+
+/* Place of a pending tile + 1; 0 = none. */
+static uint32_t pending_tile(const bc_writer *w, const bc_tile_key *key)
+{
+  return w->n_slots == 0 ? 0 : w->slots[slot_of(w, key)].tile;
+}
+
+typedef struct last_part {
+  uint16_t base;
+  int32_t last;
+} last_part;
+
+static bc_status note_part(void *ctx, const bc_tile_key *key, const bc_tile_rec *rec, bc_err *err)
+{
+  last_part *c = ctx;
+  (void)rec;
+  (void)err;
+  if ((key->part & BC_PART_SECOND) == c->base) c->last = key->part & (BC_PART_SECOND - 1);
+  return BC_OK;
+}
+
+bc_status bc_writer_next_part(bc_writer *w, bc_tile_key *key, bc_err *err)
+{
+  bc_txn *t = NULL;
+  last_part c = { (uint16_t)(key->part & BC_PART_SECOND), -1 };
+  BC_RET(bc_txn_begin(w->st->ix, false, &t, err));
+  const int64_t end = key->time == INT64_MAX ? INT64_MAX : key->time + 1;
+  const bc_status st = bc_txn_tile_scan(t, key->cell, key->time, end, &key->modality, 1, note_part, &c, err);
+  bc_txn_abort(t);
+  BC_RET(st);
+  /* Never a number that was free in between: a later piece has to win over all earlier ones. */
+  for (int32_t n = c.last + 1; n < (int32_t)BC_PART_SECOND; n++) {
+    key->part = (uint16_t)(c.base | n);
+    if (pending_tile(w, key) == 0) return BC_OK;
+  }
+  return BC_FAIL(err, BC_E_RANGE, "more than %u pieces of one tile: run bctool compact", BC_PART_SECOND);
+}
+
+/* ---- tiles ---- */
+
+static bc_status open_segment(bc_writer *w, bc_err *err)
+{
+  if (w->seg != NULL) return BC_OK;
+  return bc_segw_open(w->st->segments, w->next_segment, w->st->uuid, &w->seg, err);
+}
+
+static bool same_payload(bc_writer *w, const bc_tile_rec *twin, bc_bytes payload)
+{
+  bc_bytes there;
+  bool same = false;
+  if (twin->stored != payload.n || payload.n == 0) return false;
+  if (w->seg != NULL && twin->segment == w->next_segment) {
+    uint8_t *copy = bc_malloc(payload.n);
+    same = copy != NULL && bc_segw_read(w->seg, twin->offset, copy, payload.n, NULL) == BC_OK &&
+           memcmp(copy, payload.p, payload.n) == 0;
+    bc_free(copy);
+    return same;
+  }
+  bc_segment *s = NULL;
+  if (bc_store_segment(w->st, twin->segment, &s, NULL) != BC_OK) return false;
+  same = bc_segment_slice(s, twin->offset, twin->stored, &there, NULL) == BC_OK &&
+         memcmp(there.p, payload.p, payload.n) == 0;
+  bc_segment_unref(s);
+  return same;
+}
+
+/* The same variable in another group, same place and time, same bytes: stored once. */
+static bool find_equal(bc_writer *w, const bc_tile_key *key, bc_bytes payload, bc_tile_rec *out)
+{
+  const mod_state *m = &w->mods[key->modality];
+  bool found = false;
+  if (m->n_twins == 0 || payload.n == 0) return false;
+  const uint64_t hash = bc_hash64(payload.p, payload.n);
+  for (size_t i = 0; i < m->n_twins && !found; i++) {
+    bc_tile_key k = *key;
+    k.modality = m->twins[i];
+    const uint32_t at = pending_tile(w, &k);
+    bc_txn *t = NULL;
+    if (at != 0) {
+      bc_segw_tile(w->seg, at - 1, &k, out);
+      found = true;
+    } else if (bc_txn_begin(w->st->ix, false, &t, NULL) == BC_OK) {
+      found = bc_txn_tile_get(t, &k, out, NULL) == BC_OK;
+      bc_txn_abort(t);
+    }
+    found = found && out->hash == hash && same_payload(w, out, payload);
+  }
+  return found;
+}
+
+bc_status bc_writer_put(bc_writer *w, bc_bytes head, bc_bytes payload, bc_err *err)
+{
+  bc_tile_head h;
+  bc_tile_rec twin;
+  BC_RET(bc_tile_head_parse(head, &h, err));
+  if (h.key.modality >= w->n_mods)
+    return BC_FAIL(err, BC_E_INTERNAL, "writer: modality %d of %zu", h.key.modality, w->n_mods);
+  if (pending_tile(w, &h.key) != 0)
+    return BC_FAIL(err, BC_E_INTERNAL, "writer: a second tile with the same key");
+  BC_RET(open_segment(w, err));
+  const bool reuse = find_equal(w, &h.key, payload, &twin);
+  BC_RET(bc_segw_add(w->seg, head, payload, reuse ? &twin : NULL, err));
+  if (bc_segw_count(w->seg) > UINT32_MAX / 4) return BC_FAIL(err, BC_E_RANGE, "too many tiles in one commit");
+  w->mods[h.key.modality].used = true;
+  return remember(w, &h.key, (uint32_t)bc_segw_count(w->seg), err);
+}
+
+bc_status bc_writer_drop(bc_writer *w, const bc_tile_key *key, bc_err *err)
+{
+  BC_RET(grow((void **)&w->drops, &w->cap_drops, w->n_drops, sizeof *w->drops, err));
+  w->drops[w->n_drops++] = *key;
+  if (key->modality < w->n_mods) w->mods[key->modality].recount = true;
+  return BC_OK;
+}
+
+uint64_t bc_writer_pending_bytes(const bc_writer *w) { return w->seg == NULL ? 0 : bc_segw_bytes(w->seg); }
+
+/* ---- commit ---- */
+
+static bc_status put_sized(bc_buf *out, const bc_buf *part, bc_err *err)
+{
+  BC_RET(bc_buf_u32(out, (uint32_t)part->n, err));
+  return bc_buf_put(out, part->p, part->n, err);
+}
+
+/* What a segment says of its tiles' meaning, so that an index can be made from segments alone. */
+static bc_status segment_schema(const bc_writer *w, bc_buf *out, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_buf one = bc_buf_empty(1 << 24);
+  uint32_t used = 0;
+  BC_TRY(bc_buf_u32(out, (uint32_t)w->n_grids, err));
+  for (size_t i = 0; i < w->n_grids; i++) {
+    one.n = 0;
+    BC_TRY(bc_grid_encode(&w->grids[i], &one, err));
+    BC_TRY(put_sized(out, &one, err));
+  }
+  for (size_t i = 0; i < w->n_mods; i++)
+    used += w->mods[i].used ? 1u : 0u;
+  BC_TRY(bc_buf_u32(out, used, err));
+  for (size_t i = 0; i < w->n_mods; i++) {
+    if (!w->mods[i].used) continue;
+    one.n = 0;
+    BC_TRY(bc_modality_encode(&w->mods[i].m, &one, err));
+    BC_TRY(put_sized(out, &one, err));
+  }
+  BC_TRY(bc_buf_u32(out, (uint32_t)w->n_sources, err));
+  for (size_t i = 0; i < w->n_sources; i++) {
+    one.n = 0;
+    BC_TRY(bc_source_encode(&w->sources[i], &one, err));
+    BC_TRY(put_sized(out, &one, err));
+  }
+out:
+  bc_buf_dispose(&one);
+  return st;
+}
+
+static bc_status finish_segment(bc_writer *w, bc_err *err)
+{
+  if (w->seg == NULL) return BC_OK;
+  bc_buf schema = bc_buf_empty(1 << 28);
+  bc_status st = segment_schema(w, &schema, err);
+  if (st == BC_OK) st = bc_segw_finish(w->seg, (bc_bytes){ schema.p, schema.n }, err);
+  bc_buf_dispose(&schema);
+  return st;
+}
+
+typedef struct entry {
+  uint8_t key[BC_TILE_KEY_BYTES];
+  uint32_t tile;
+} entry;
+
+static int by_key(const void *a, const void *b)
+{
+  return memcmp(((const entry *)a)->key, ((const entry *)b)->key, BC_TILE_KEY_BYTES);
+}
+
+/* Steps of a pending tile, for the usage: its head is in the segment that was just published. */
+static bc_status tile_span(const bc_segment *seg, const bc_tile_rec *r, int64_t *first, int64_t *last, bc_err *err)
+{
+  bc_bytes head;
+  bc_tile_head h;
+  BC_RET(bc_segment_slice(seg, r->head_offset, r->head_bytes, &head, err));
+  BC_RET(bc_tile_head_parse(head, &h, err));
+  *first = bc_tile_time(&h, 0);
+  *last = bc_tile_time(&h, h.nt - 1);
+  return BC_OK;
+}
+
+/* In key order, so that the tree's pages fill well. */
+static bc_status index_tiles(bc_writer *w, bc_txn *t, bc_usage *usage, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_segment *seg = NULL;
+  const size_t n = bc_segw_count(w->seg);
+  entry *e = bc_calloc(n, sizeof *e);
+  if (e == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "writer: no memory for %zu tiles", n));
+  BC_TRY(bc_segment_open(w->st->segments, w->next_segment, w->st->uuid, false, &seg, err));
+  for (size_t i = 0; i < n; i++) {
+    bc_tile_key k;
+    bc_tile_rec r;
+    bc_segw_tile(w->seg, i, &k, &r);
+    bc_tile_key_put(&k, e[i].key);
+    e[i].tile = (uint32_t)i;
+  }
+  qsort(e, n, sizeof *e, by_key);
+  for (size_t i = 0; i < n; i++) {
+    bc_tile_key k;
+    bc_tile_rec r;
+    int64_t first = 0, last = 0;
+    bc_segw_tile(w->seg, e[i].tile, &k, &r);
+    BC_TRY(bc_txn_tile_put(t, &k, &r, err));
+    BC_TRY(tile_span(seg, &r, &first, &last, err));
+    bc_usage_add(&usage[k.modality], &r, first, last);
+  }
+out:
+  bc_segment_unref(seg);
+  bc_free(e);
+  return st;
+}
+
+typedef struct recount_ctx {
+  bc_writer *w;
+  bc_usage *usage;
+} recount_ctx;
+
+static bc_status recount_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
+{
+  recount_ctx *c = ctx;
+  bc_tile_key k;
+  bc_tile_rec r;
+  bc_segment *seg = NULL;
+  int64_t first = 0, last = 0;
+  (void)stop;
+  BC_RET(bc_tile_key_get(kb, &k, err));
+  if (k.modality >= c->w->n_mods || !c->w->mods[k.modality].recount) return BC_OK;
+  BC_RET(bc_tile_rec_get(vb, &r, err));
+  BC_RET(bc_store_segment(c->w->st, r.head_segment, &seg, err));
+  const bc_status st = tile_span(seg, &r, &first, &last, err);
+  bc_segment_unref(seg);
+  if (st == BC_OK) bc_usage_add(&c->usage[k.modality], &r, first, last);
+  return st;
+}
+
+static bc_status put_usages(bc_writer *w, bc_txn *t, bc_usage *usage, bc_err *err)
+{
+  bool any = false;
+  recount_ctx c = { w, usage };
+  for (size_t i = 0; i < w->n_mods; i++) {
+    if (!w->mods[i].recount) continue;
+    bc_usage_init(&usage[i]);
+    any = true;
+  }
+  if (any) BC_RET(bc_txn_each(t, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, recount_tile, &c, err));
+  for (size_t i = 0; i < w->n_mods; i++)
+    if (w->mods[i].used || w->mods[i].recount) BC_RET(bc_put_usage(t, (uint16_t)i, &usage[i], err));
+  return BC_OK;
+}
+
+static bc_status put_schema(bc_writer *w, bc_txn *t, bc_err *err)
+{
+  bool changed = false;
+  uint64_t counter = 0;
+  for (size_t i = 0; i < w->n_mods; i++) {
+    if (!w->mods[i].changed) continue;
+    BC_RET(bc_put_modality(t, &w->mods[i].m, err));
+    changed = true;
+  }
+  if (!changed) return BC_OK;
+  BC_RET(bc_meta_get(t, BC_META_SCHEMA, &counter, err));
+  return bc_meta_put(t, BC_META_SCHEMA, counter + 1, err);
+}
+
+static bc_status put_meta(bc_writer *w, bc_txn *t, bc_err *err)
+{
+  uint64_t snapshot = 0;
+  uint8_t key[4], value[8];
+  BC_RET(bc_meta_get(t, BC_META_SNAPSHOT, &snapshot, err));
+  BC_RET(bc_meta_put(t, BC_META_SNAPSHOT, snapshot + 1, err));
+  BC_RET(bc_meta_put(t, BC_META_NEXT_SOURCE, w->next_source, err));
+  if (w->seg == NULL) return BC_OK;
+  bc_put_be32(key, w->next_segment);
+  bc_put_le64(value, bc_segw_bytes(w->seg));
+  BC_RET(bc_txn_put(t, BC_TABLE_SEGMENTS, (bc_bytes){ key, 4 }, (bc_bytes){ value, 8 }, err));
+  return bc_meta_put(t, BC_META_NEXT_SEGMENT, (uint64_t)w->next_segment + 1, err);
+}
+
+static bc_status commit_index(bc_writer *w, bc_usage *usage, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_txn *t = NULL;
+  BC_TRY(bc_txn_begin(w->st->ix, true, &t, err));
+  for (size_t i = 0; i < w->n_drops; i++)
+    BC_TRY(bc_txn_tile_del(t, &w->drops[i], err));
+  if (w->seg != NULL) BC_TRY(index_tiles(w, t, usage, err));
+  BC_TRY(put_usages(w, t, usage, err));
+  BC_TRY(put_schema(w, t, err));
+  for (size_t i = 0; i < w->n_sources; i++)
+    BC_TRY(bc_put_source(t, &w->sources[i], err));
+  BC_TRY(put_meta(w, t, err));
+  st = bc_txn_commit(t, err);
+  t = NULL;
+out:
+  bc_txn_abort(t);
+  return st;
+}
+
+/* Forget what waited; the modalities stay, they are what later tiles refer to. */
+static void reset(bc_writer *w, bool committed)
+{
+  if (w->seg != NULL && committed) w->next_segment++;
+  bc_segw_close(w->seg);
+  w->seg = NULL;
+  w->n_drops = 0;
+  w->n_sources = 0;
+  memset(w->slots, 0, w->n_slots * sizeof *w->slots);
+  for (size_t i = 0; i < w->n_mods; i++) {
+    if (committed) w->mods[i].changed = false;
+    w->mods[i].used = w->mods[i].recount = false;
+  }
+}
+
+static bool anything_pending(const bc_writer *w)
+{
+  bool changed = w->seg != NULL || w->n_drops > 0 || w->n_sources > 0;
+  for (size_t i = 0; i < w->n_mods && !changed; i++)
+    changed = w->mods[i].changed;
+  return changed;
+}
+
+bc_status bc_writer_commit(bc_writer *w, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bool published = false;
+  BC_RET(bc_store_check_process(w->st, err));
+  if (!anything_pending(w)) return BC_OK;
+  bc_usage *usage = bc_calloc(w->n_mods + 1, sizeof *usage);
+  if (usage == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "writer: no memory"));
+  for (size_t i = 0; i < w->n_mods; i++)
+    usage[i] = w->mods[i].usage;
+  BC_TRY(finish_segment(w, err));
+  published = w->seg != NULL;
+  BC_TRY(commit_index(w, usage, err));
+  for (size_t i = 0; i < w->n_mods; i++)
+    w->mods[i].usage = usage[i];
+out:
+  if (st != BC_OK && published) {
+    /* No commit mentions it: what stays behind, if this fails too, is an orphan that verify lists. */
+    char name[BC_SEGMENT_NAME];
+    bc_segment_name(w->next_segment, name);
+    char *path = bc_asprintf("%s/%s", w->st->segments, name);
+    if (path != NULL) (void)!bc_os_unlink(path, NULL);
+    bc_free(path);
+  }
+  reset(w, st == BC_OK);
+  bc_free(usage);
+  return st;
+}

@@ -1,0 +1,3 @@
+bctool help
+bctool --help | cmp - "$(bctool help > a; echo a)"
+bctool -h | cmp - a

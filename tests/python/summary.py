@@ -1,0 +1,64 @@
+"""Counts the tests of all programs that ctest ran, and prints the closing line of tools/test.
+
+usage: summary.py RESULTS STATUS
+RESULTS holds ctest.xml, and NAME.xml where a program told its single tests (Criterion, pytest). A program
+that told nothing counts as one test; one that failed without a failed test (a leak at exit, a crash) adds one.
+"""
+import pathlib
+import sys
+import xml.etree.ElementTree as ET
+
+
+def single_tests(path):
+    """(passed, failed, skipped) of one program, or None when it left no readable report."""
+    try:
+        cases = list(ET.parse(path).getroot().iter("testcase"))
+    except (OSError, ET.ParseError):
+        return None
+    passed = failed = skipped = 0
+    for case in cases:
+        status = case.get("status", "").lower()
+        if case.find("failure") is not None or case.find("error") is not None or status in ("failed", "errored"):
+            failed += 1
+            print(f"failed: {path.stem}: {case.get('classname') or ''} {case.get('name')}")
+        elif case.find("skipped") is not None or status == "skipped":
+            skipped += 1
+            reason = case.find("skipped")
+            text = (reason.get("message") or "") if reason is not None else ""
+            print(f"skipped: {path.stem}: {case.get('name')}: {text}")
+        else:
+            passed += 1
+    return passed, failed, skipped
+
+
+def main(folder, status):
+    results = pathlib.Path(folder)
+    passed = failed = skipped = 0
+    try:
+        programs = list(ET.parse(results / "ctest.xml").getroot().iter("testcase"))
+    except (OSError, ET.ParseError) as e:
+        print(f"no report of ctest: {e}")
+        programs = []
+        failed = 1
+    for program in programs:
+        name, good = program.get("name"), program.get("status") == "run"
+        counts = single_tests(results / f"{name}.xml")
+        if counts is None or sum(counts) == 0:
+            counts = (1, 0, 0) if good else (0, 1, 0)
+        elif not good and counts[1] == 0:
+            counts = (counts[0], 1, counts[2])
+        if not good:
+            print(f"failed: {name}")
+        passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
+    if not programs and failed == 0:
+        failed = 1
+    if status != 0 and failed == 0:
+        failed = 1
+    if skipped:
+        print(f"{skipped} skipped, see above")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,155 @@
+/*
+ * bctool verify: is the store as it was written?
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "store/store.h"
+#include "tools/bctool/cmd.h"
+#include "tools/bctool/json_out.h"
+#include "tools/bctool/ui.h"
+
+typedef struct verify_args {
+  bct_common common;
+  bool full, quick, json;
+} verify_args;
+
+static const bct_opt k_opts[] = {
+  BCT_HEADING("How thoroughly"),
+  BCT_OPT(FLAG, 0, "quick", NULL, verify_args, quick,
+          "index, heads, tails and sizes of all segments: the default"),
+  BCT_OPT(FLAG, 0, "full", NULL, verify_args, full, "also every checksum, and every block decoded"),
+  BCT_HEADING("Output"),
+  BCT_OPT(FLAG, 0, "json", NULL, verify_args, json, "print JSON"),
+  BCT_OPTS_END,
+};
+
+static const bct_example k_examples[] = {
+  { "bctool verify uk.bcube", "a quick look, independent of the amount of data" },
+  { "bctool verify uk.bcube --full",
+    "reads everything; exit code 3 and one line per damage if there is any" },
+  { NULL, NULL },
+};
+
+/* ---- one damage ---- */
+
+static void print_damage(void *ctx, const bc_damage *d)
+{
+  char time[BC_TIME_TEXT];
+
+  (void)ctx;
+  bct_progress_end(); /* the bar must not stand in the way of stdout on the same terminal */
+  if (d->segment != 0) (void)printf("segment %u: ", d->segment);
+  if (d->has_tile)
+    (void)printf("%s%s%s cell %u %s: ", d->group, d->group[0] != '\0' ? "/" : "", d->name, d->cell,
+                 bc_time_format_short(d->time, time));
+  (void)printf("%s%s%s%s\n", d->what, d->source != NULL && d->source[0] != '\0' ? " (from " : "",
+               d->source != NULL ? d->source : "", d->source != NULL && d->source[0] != '\0' ? ")" : "");
+}
+
+static void json_damage(void *ctx, const bc_damage *d)
+{
+  bc_json *const j = ctx;
+
+  bc_json_begin_object(j, NULL);
+  bc_json_str(j, "code", bc_status_name(d->code));
+  bc_json_str(j, "what", d->what);
+  if (d->segment != 0) bc_json_uint(j, "segment", d->segment);
+  if (d->has_tile) {
+    bc_json_str(j, "group", d->group);
+    bc_json_str(j, "name", d->name);
+    bc_json_uint(j, "cell", d->cell);
+    bc_json_time(j, "time", d->time);
+    bc_json_str(j, "source", d->source);
+  }
+  bc_json_end(j);
+}
+
+/* ---- the command ---- */
+
+static void json_tail(bc_json *j, const bc_verify_report *r, bool full)
+{
+  bc_json_end(j); /* of the damages */
+  bc_json_bool(j, "full", full);
+  bc_json_uint(j, "segments", r->segments);
+  bc_json_uint(j, "tiles", r->tiles);
+  bc_json_uint(j, "bytes", r->bytes);
+  bc_json_uint(j, "damaged", r->damaged);
+  bc_json_uint(j, "orphans", r->orphans);
+  bc_json_end(j);
+}
+
+static void say_report(const bc_verify_report *r, bool full)
+{
+  char bytes[BCT_TEXT_MAX];
+
+  bct_say("%s check: %llu segments, %llu tiles, %s looked at: %llu damaged%s", full ? "full" : "quick",
+          (unsigned long long)r->segments, (unsigned long long)r->tiles, bct_text_bytes(bytes, r->bytes),
+          (unsigned long long)r->damaged,
+          full || r->damaged > 0 ? "" : " (values were not read: see --full)");
+  if (r->orphans > 0)
+    bct_say("note: %llu segments that no commit mentions, left by an interrupted run: harmless",
+            (unsigned long long)r->orphans);
+}
+
+static int verify(const verify_args *a)
+{
+  bc_json *const j = a->json ? bct_json_open() : NULL;
+  bc_verify_report report = { 0 };
+  bc_store *store = NULL;
+  bc_err err;
+  bc_status st;
+  int rc = BCT_EXIT_OK;
+
+  if (a->json && j == NULL) return BCT_EXIT_MACHINE;
+  if (j != NULL) {
+    bc_json_begin_object(j, NULL);
+    bc_json_begin_array(j, "damages");
+  }
+  BC_TRY(bc_store_open(a->common.operands.v[0], BC_OPEN_READ, &store, &err));
+  BC_TRY(bc_store_verify(store, a->full, j != NULL ? json_damage : print_damage, j, bct_progress_begin(),
+                         &report, &err));
+  bct_progress_end();
+  if (j != NULL) {
+    json_tail(j, &report, a->full);
+    rc = bct_json_print(j);
+  }
+  say_report(&report, a->full);
+  if (rc == BCT_EXIT_OK && report.damaged > 0) rc = BCT_EXIT_DAMAGED;
+out:
+  bct_progress_end();
+  if (st != BC_OK) {
+    rc = bct_fail(&err);
+    bc_json_close(j);
+  }
+  bc_store_close(store);
+  return rc;
+}
+
+static int run_verify(const bct_cmd *self, int argc, char **argv)
+{
+  verify_args a = { 0 };
+  int rc = bct_parse(self, argc, argv, &a);
+
+  if (rc == BCT_GO && a.full && a.quick)
+    rc = bct_usage("--quick and --full exclude each other: give one of them");
+  if (rc == BCT_GO) rc = verify(&a);
+  bct_args_free(self, &a);
+  return rc;
+}
+
+const bct_cmd bct_cmd_verify = {
+  .name = "verify",
+  .group = "Care",
+  .brief = "look for damage",
+  .usage = "STORE [--quick | --full] [--json]",
+  .min_operands = 1,
+  .max_operands = 1,
+  .operands = "STORE",
+  .opts = k_opts,
+  .about = "Each damage is one line on stdout, with the tile and the file it came from. The exit code is 3 "
+           "if there "
+           "is any.",
+  .examples = k_examples,
+  .run = run_verify,
+};

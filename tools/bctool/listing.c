@@ -1,0 +1,35 @@
+/*
+ * Names and attributes of stored variables. See listing.h.
+ */
+#include "tools/bctool/listing.h"
+#include "tools/bctool/util.h"
+
+#include <stdio.h>
+#include <string.h>
+
+char *bct_modality_name(const bc_modality *m, char *buf)
+{
+  (void)snprintf(buf, BCT_NAME_MAX, "%s%s%s", m->group, m->group[0] != '\0' ? "/" : "", m->name);
+  return buf;
+}
+
+const char *bct_modality_attr(const bc_modality *m, const char *name)
+{
+  for (int32_t i = 0; i < m->n_attrs; i++)
+    if (strcmp(m->attrs[i].name, name) == 0) return m->attrs[i].value;
+  return "";
+}
+
+bool bct_modality_matches(const bc_modality *m, const char *patterns)
+{
+  char name[BCT_NAME_MAX], pattern[2 * BCT_NAME_MAX];
+
+  (void)bct_modality_name(m, name);
+  for (const char *p = patterns; *p != '\0'; p += p[0] == ',') {
+    const size_t n = strcspn(p, ",");
+    (void)snprintf(pattern, sizeof pattern, "%.*s", (int)BCT_MIN(n, sizeof pattern - 1), p);
+    p += n;
+    if (bct_glob(pattern, name) || bct_glob(pattern, m->name) || strcmp(pattern, m->group) == 0) return true;
+  }
+  return false;
+}

@@ -1,0 +1,18 @@
+/*
+ * Names and attributes of stored variables, for listings.
+ */
+#ifndef BCT_LISTING_H
+#define BCT_LISTING_H
+
+#include "store/schema.h"
+#include "tools/bctool/opt.h"
+
+#define BCT_NAME_MAX (2 * BC_NAME_MAX)
+
+char *bct_modality_name(const bc_modality *m,
+                        char *buf); /* "surface/t2m", "t2m" without a group; returns buf */
+const char *bct_modality_attr(const bc_modality *m, const char *name); /* "" when it has none */
+/* A pattern is a group, or a glob of a name or of group/name; comma lists of these. */
+bool bct_modality_matches(const bc_modality *m, const char *patterns);
+
+#endif
