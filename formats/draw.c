@@ -55,7 +55,8 @@ void bc_set_pixel(bc_canvas *c, int x, int y, bc_color color)
 void bc_fill_rect(bc_canvas *c, int x, int y, int w, int h, bc_color color)
 {
   for (int j = BC_MAX(y, c->cy0); j < BC_MIN(y + h, c->cy1); j++) {
-    for (int i = BC_MAX(x, c->cx0); i < BC_MIN(x + w, c->cx1); i++) bc_set_pixel(c, i, j, color);
+    for (int i = BC_MAX(x, c->cx0); i < BC_MIN(x + w, c->cx1); i++)
+      bc_set_pixel(c, i, j, color);
   }
 }
 
@@ -76,7 +77,8 @@ bc_color bc_hatch_color(int x, int y)
 void bc_fill_hatch(bc_canvas *c, int x, int y, int w, int h)
 {
   for (int j = y; j < y + h; j++) {
-    for (int i = x; i < x + w; i++) bc_set_pixel(c, i, j, bc_hatch_color(i, j));
+    for (int i = x; i < x + w; i++)
+      bc_set_pixel(c, i, j, bc_hatch_color(i, j));
   }
 }
 
@@ -112,8 +114,10 @@ void bc_stroke(bc_canvas *c, double xa, double ya, double xb, double yb, double 
   const double r = width / 2, reach = r + 1;
 
   if (!(fabs(xa) < 1e6 && fabs(ya) < 1e6 && fabs(xb) < 1e6 && fabs(yb) < 1e6)) return;
-  const int x0 = BC_MAX(c->cx0, (int)floor(fmin(xa, xb) - reach)), x1 = BC_MIN(c->cx1 - 1, (int)ceil(fmax(xa, xb) + reach));
-  const int y0 = BC_MAX(c->cy0, (int)floor(fmin(ya, yb) - reach)), y1 = BC_MIN(c->cy1 - 1, (int)ceil(fmax(ya, yb) + reach));
+  const int x0 = BC_MAX(c->cx0, (int)floor(fmin(xa, xb) - reach)),
+            x1 = BC_MIN(c->cx1 - 1, (int)ceil(fmax(xa, xb) + reach));
+  const int y0 = BC_MAX(c->cy0, (int)floor(fmin(ya, yb) - reach)),
+            y1 = BC_MIN(c->cy1 - 1, (int)ceil(fmax(ya, yb) + reach));
   if (x0 > x1 || y0 > y1) return;
   for (int y = y0; y <= y1; y++) {
     int lo = x0, hi = x1;
@@ -152,7 +156,8 @@ void bc_ink(bc_canvas *c, bc_color color, double alpha)
   c->x1 = c->y1 = -1;
 }
 
-/* ---- colour scales: a few points in lightness, chroma and hue, joined in Oklab, where equal steps look equal ---- */
+/* ---- colour scales: a few points in lightness, chroma and hue, joined in Oklab, where equal steps look
+ * equal ---- */
 
 typedef struct point {
   double at, l, c, h; /* place, lightness 0..1, chroma, hue in degrees */
@@ -236,7 +241,8 @@ static bc_color blend(const points *s, double t)
 {
   static const double k_rad = 3.14159265358979323846 / 180;
   int i = 1;
-  while (i < s->n - 1 && t > s->p[i].at) i++;
+  while (i < s->n - 1 && t > s->p[i].at)
+    i++;
   const point *p = &s->p[i - 1], *q = &s->p[i];
   const double u = (t - p->at) / (q->at - p->at);
   const double pa = p->c * cos(p->h * k_rad), pb = p->c * sin(p->h * k_rad);
@@ -248,7 +254,8 @@ bool bc_scale_init(bc_scale *s, const char *name)
 {
   for (size_t k = 0; k < BC_ARRAY_LEN(k_scales); k++) {
     if (strcmp(k_scales[k].name, name) != 0) continue;
-    for (int i = 0; i < BC_SCALE_STEPS; i++) s->step[i] = blend(&k_scales[k], (double)i / (BC_SCALE_STEPS - 1));
+    for (int i = 0; i < BC_SCALE_STEPS; i++)
+      s->step[i] = blend(&k_scales[k], (double)i / (BC_SCALE_STEPS - 1));
     return true;
   }
   return false;
@@ -280,6 +287,7 @@ void bc_tick_text(char *buf, size_t cap, double v, double step)
     return;
   }
   int decimals = 0;
-  while (decimals < 6 && fabs(step * pow(10, decimals) - nearbyint(step * pow(10, decimals))) > 1e-6) decimals++;
+  while (decimals < 6 && fabs(step * pow(10, decimals) - nearbyint(step * pow(10, decimals))) > 1e-6)
+    decimals++;
   (void)snprintf(buf, cap, "%.*f", decimals, v);
 }

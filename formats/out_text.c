@@ -233,7 +233,7 @@ static bc_status put_row(writer *w, int64_t x, const uint8_t *const *values, bc_
     BC_RET(put_key(b, &w->d, w->wide ? w->col[c].label : "value", err));
     BC_RET(put_value(b, &w->d, &w->col[c], values[c] + (size_t)x * w->col[c].elem, err));
   }
-  BC_RET(bc_buf_put(b, "}\n" + (w->d.json ? 0 : 1), w->d.json ? 2 : 1, err));
+  BC_RET(bc_buf_put(b, w->d.json ? "}\n" : "\n", w->d.json ? 2 : 1, err));
   return bc_out_write(w->out, b->p, b->n, err);
 }
 

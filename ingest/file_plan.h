@@ -19,14 +19,14 @@ typedef struct bc_ingest_conf {
 bc_status bc_ingest_conf_make(const bc_ingest_opts *o, bc_ingest_conf *out, bc_err *err) BC_MUST_CHECK;
 
 typedef struct bc_plan_var {
-  size_t index;         /* in the source */
+  size_t index; /* in the source */
   const bc_source_var *sv;
   bc_regridder *rg;
-  bc_modality def;      /* owned */
-  uint16_t id;          /* settled by bc_file_plan_register */
+  bc_modality def; /* owned */
+  uint16_t id;     /* settled by bc_file_plan_register */
   uint16_t levels[BC_MAX_LEVELS];
-  int64_t first, end;   /* steps of the file inside --time */
-  size_t n_levels;      /* >= 1 */
+  int64_t first, end;          /* steps of the file inside --time */
+  size_t n_levels;             /* >= 1 */
   size_t src_plane, dst_plane; /* elements */
 } bc_plan_var;
 
@@ -39,8 +39,9 @@ typedef struct bc_file_plan {
 } bc_file_plan;
 
 /* next_path (may be NULL): a file whose first step tells the cadence where this one has a single step. */
-bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_ingest_conf *c, const bc_grid *grid,
-                            uint8_t grid_number, bc_file_plan *out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_ingest_conf *c,
+                            const bc_grid *grid, uint8_t grid_number, bc_file_plan *out,
+                            bc_err *err) BC_MUST_CHECK;
 void bc_file_plan_close(bc_file_plan *p);
 /* Make the modalities known to the writer. */
 bc_status bc_file_plan_register(bc_file_plan *p, bc_writer *w, bc_err *err) BC_MUST_CHECK;

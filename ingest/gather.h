@@ -1,7 +1,7 @@
 /*
- * Planes that wait to become tiles. Steps of one variable and one time bucket are gathered, from one file or many,
- * until the memory that was allowed is full; then all of it is encoded (in parallel) and given to the writer.
- * Internal; one thread, flush starts helpers and joins them.
+ * Planes that wait to become tiles. Steps of one variable and one time bucket are gathered, from one file or
+ * many, until the memory that was allowed is full; then all of it is encoded (in parallel) and given to the
+ * writer. Internal; one thread, flush starts helpers and joins them.
  */
 #ifndef BC_INGEST_GATHER_H
 #define BC_INGEST_GATHER_H
@@ -25,16 +25,17 @@ typedef struct bc_plane {
   uint8_t grid_number;
   bc_bucket bucket;
   bc_layout layout[2];
-  int64_t time;             /* BC_TIME_STATIC for a field without time */
-  bc_box box;               /* nodes covered; x + nx may pass grid->nx */
-  uint16_t n_levels;        /* >= 1 */
-  const uint16_t *levels;   /* indices in the modality's list */
-  bc_dtype dtype;           /* BC_F32, or BC_I16 with packing */
+  int64_t time;           /* BC_TIME_STATIC for a field without time */
+  bc_box box;             /* nodes covered; x + nx may pass grid->nx */
+  uint16_t n_levels;      /* >= 1 */
+  const uint16_t *levels; /* indices in the modality's list */
+  bc_dtype dtype;         /* BC_F32, or BC_I16 with packing */
   const bc_packing *packing;
   uint32_t source;
 } bc_plane;
 
-bc_status bc_gather_open(bc_store *st, bc_writer *w, const bc_gather_opts *opts, bc_gather **out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_gather_open(bc_store *st, bc_writer *w, const bc_gather_opts *opts, bc_gather **out,
+                         bc_err *err) BC_MUST_CHECK;
 void bc_gather_close(bc_gather *g);
 
 /* true when this step waits already, or a buffer of this bucket has another shape: flush before adding. */
@@ -45,8 +46,9 @@ bc_status bc_gather_add(bc_gather *g, const bc_plane *p, void **dst, bc_err *err
 void bc_gather_forget(bc_gather *g, uint32_t source);
 uint64_t bc_gather_bytes(const bc_gather *g);
 
-/* Encode all, hand all to the writer, become empty. Steps that are stored already with equal values are left out;
- * different ones are BC_E_CONFLICT unless opts.replace. Adds to report: steps, steps_equal, tiles, decoded and stored bytes. */
+/* Encode all, hand all to the writer, become empty. Steps that are stored already with equal values are left
+ * out; different ones are BC_E_CONFLICT unless opts.replace. Adds to report: steps, steps_equal, tiles,
+ * decoded and stored bytes. */
 bc_status bc_gather_flush(bc_gather *g, bc_ingest_report *report, bc_err *err) BC_MUST_CHECK;
 /* Only look whether anything that waits differs from what is stored (BC_E_CONFLICT); then become empty. */
 bc_status bc_gather_compare(bc_gather *g, bc_err *err) BC_MUST_CHECK;

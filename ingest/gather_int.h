@@ -5,12 +5,12 @@
 #include "ingest/gather.h"
 
 typedef struct bc_gather_buffer {
-  bc_plane p;          /* of the first step; levels points to own_levels */
+  bc_plane p; /* of the first step; levels points to own_levels */
   uint16_t own_levels[BC_MAX_LEVELS];
-  int64_t floor;       /* of the bucket */
+  int64_t floor; /* of the bucket */
   size_t step_bytes;
-  size_t n, cap;       /* steps */
-  uint8_t *data;       /* [n][levels][ny][nx] */
+  size_t n, cap; /* steps */
+  uint8_t *data; /* [n][levels][ny][nx] */
   int64_t *times;
   uint32_t *sources;
   bc_packing *packing; /* BC_I16 only */
@@ -20,11 +20,11 @@ typedef struct bc_gather_buffer {
 /* A tile to be: part of one buffer that lies in one cell. */
 typedef struct bc_job {
   bc_gather_buffer *b;
-  bc_tile_key key;          /* part is settled by reconciling */
-  uint32_t y0, x0, ny, nx;  /* box inside the cell */
-  size_t by, bx;            /* where it begins in the buffer, rows and columns */
+  bc_tile_key key;         /* part is settled by reconciling */
+  uint32_t y0, x0, ny, nx; /* box inside the cell */
+  size_t by, bx;           /* where it begins in the buffer, rows and columns */
   uint32_t cell_ny, cell_nx;
-  size_t *keep;             /* steps to store, ascending; NULL = all; owned */
+  size_t *keep; /* steps to store, ascending; NULL = all; owned */
   size_t n_keep;
 } bc_job;
 
@@ -33,8 +33,8 @@ static inline size_t bc_job_steps(const bc_job *j) { return j->keep == NULL ? j-
 
 /* Leave out steps that are stored already; settle the part number; note superseded tiles for dropping.
  * compare_only: neither of the latter two. */
-bc_status bc_reconcile(bc_store *st, bc_writer *w, bc_job *jobs, size_t n_jobs, bool replace, bool compare_only,
-                       double precision, bc_err *err) BC_MUST_CHECK;
+bc_status bc_reconcile(bc_store *st, bc_writer *w, bc_job *jobs, size_t n_jobs, bool replace,
+                       bool compare_only, double precision, bc_err *err) BC_MUST_CHECK;
 
 /* Encode jobs on up to opts->threads threads and put them in order. */
 bc_status bc_encode_jobs(bc_writer *w, const bc_gather_opts *opts, const bc_job *jobs, size_t n_jobs,

@@ -399,8 +399,6 @@ static bc_status check_hdf5(bc_bytes head, const char *label, uint64_t size, bc_
   if ((version == 2 || version == 3) && head.p[at + 9] == 8) field = at + 12 + 16;
   if (field == 0) return BC_OK;
   end = bc_le64(head.p + field);
-  /* the address counts from the base address, which is where the signature stands */
-  if (version >= 2 || bc_le64(head.p + field - 16) == 0) end += version >= 2 ? 0 : at;
   return end > size ? too_short(err, label, end, size) : BC_OK;
 }
 

@@ -183,7 +183,7 @@ static bool has_two_dim_latitude(const bc_nc *nc, const bc_nc_var *v)
 
 static bc_verdict no_grid(const bc_nc *nc, const bc_nc_var *v, bc_layout_nc *o)
 {
-  char dims[120];
+  char dims[100];
 
   dim_list(nc, v, dims, sizeof dims);
   if (v->n_dims < 0)
@@ -269,6 +269,16 @@ static bool place_dim(const bc_nc *nc, const bc_nc_var *v, int d, bc_cf_kind k, 
   return len == 1 || blocked(o, name, len, "is neither time, level, latitude nor longitude");
 }
 
+/* A scalar with dates counts when it is called time, or when the variable names it. */
+static bool is_scalar_time(const bc_nc_var *c, const char *list)
+{
+  const char *s = bc_nc_text(c, "standard_name");
+
+  if (c->n_dims != 0 || bc_nc_kind(c) != BC_CF_TIME || !bc_cf_is_since(bc_nc_text(c, "units"))) return false;
+  return strcmp(c->name, "time") == 0 || strcmp(c->name, "valid_time") == 0 ||
+         (s != NULL && strcmp(s, "time") == 0) || has_word(list, c->name);
+}
+
 static void find_scalars(const bc_nc *nc, const bc_nc_var *v, bc_layout_nc *o)
 {
   const char *list = bc_nc_text(v, "coordinates");
@@ -285,8 +295,7 @@ static void find_scalars(const bc_nc *nc, const bc_nc_var *v, bc_layout_nc *o)
       o->step_expver = c;
     if (c->n_dims != 0) continue;
     if (k == BC_CF_LEVEL && has_word(list, c->name)) add_fixed(o, c);
-    if (k == BC_CF_TIME && o->t < 0 && bc_cf_is_since(bc_nc_text(c, "units")) &&
-        time_score(nc, v, c) > best) {
+    if (o->t < 0 && is_scalar_time(c, list) && time_score(nc, v, c) > best) {
       best = time_score(nc, v, c);
       o->time = c;
     }

@@ -1,5 +1,6 @@
 /*
- * What a variable's answer costs, and with that which of two layout copies it is read from and in which slabs.
+ * What a variable's answer costs, and with that which of two layout copies it is read from and in which
+ * slabs.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -255,7 +256,8 @@ static size_t group_end(const bc_qvar *v, size_t i, size_t *second)
 {
   size_t j = i;
   *second = SIZE_MAX;
-  for (; j < v->n_tiles && v->tiles[j].bucket == v->tiles[i].bucket && v->tiles[j].cell == v->tiles[i].cell; j++)
+  for (; j < v->n_tiles && v->tiles[j].bucket == v->tiles[i].bucket && v->tiles[j].cell == v->tiles[i].cell;
+       j++)
     if (*second == SIZE_MAX && (v->tiles[j].part & BC_PART_SECOND) != 0) *second = j;
   if (*second == SIZE_MAX) *second = j;
   return j;
@@ -459,7 +461,8 @@ static bc_status count_cells(bc_qvar *v, bc_err *err)
   return BC_OK;
 }
 
-/* Steps of which tiles of rank 0, which do not overlap, give every value: nothing else has to be written first. */
+/* Steps of which tiles of rank 0, which do not overlap, give every value: nothing else has to be written
+ * first. */
 static bc_status find_whole(const bc_query *q, bc_qvar *v, survey *s, bc_touch *t, bc_err *err)
 {
   const uint64_t all = (uint64_t)q->where.nrow * q->where.ncol * v->axes.n_levels;
@@ -482,16 +485,19 @@ static bc_status find_whole(const bc_query *q, bc_qvar *v, survey *s, bc_touch *
 uint64_t bc_plan_thread_bytes(const bc_qvar *v)
 {
   /* measured on the codecs: planes, differences and records take up to 3.5 blocks; one more to gather from */
-  return (v->max_coded > 0 ? 4 * v->max_coded + (UINT64_C(192) << 10) : 0) + v->max_block + (UINT64_C(32) << 10);
+  return (v->max_coded > 0 ? 4 * v->max_coded + (UINT64_C(192) << 10) : 0) + v->max_block +
+         (UINT64_C(32) << 10);
 }
 
 static bc_status shape_bytes(const bc_query *q, bc_qvar *v, bc_err *err)
 {
-  const int64_t shape[4] = { (int64_t)v->axes.n_steps, (int64_t)v->axes.n_levels, q->where.nrow, q->where.ncol };
+  const int64_t shape[4] = { (int64_t)v->axes.n_steps, (int64_t)v->axes.n_levels, q->where.nrow,
+                             q->where.ncol };
   size_t bytes = 0;
   if (!bc_shape_bytes(shape, 4, sizeof(float), &bytes) || bytes > INT64_MAX)
-    return BC_FAIL(err, BC_E_RANGE, "%s: %zu steps of %zu x %" PRIu32 " x %" PRIu32 " values: too many to address",
-                   v->m.name, v->axes.n_steps, v->axes.n_levels, q->where.nrow, q->where.ncol);
+    return BC_FAIL(err, BC_E_RANGE,
+                   "%s: %zu steps of %zu x %" PRIu32 " x %" PRIu32 " values: too many to address", v->m.name,
+                   v->axes.n_steps, v->axes.n_levels, q->where.nrow, q->where.ncol);
   v->plane_bytes = (uint64_t)q->where.nrow * q->where.ncol * sizeof(float);
   v->step_bytes = v->plane_bytes * v->axes.n_levels;
   v->cost.output_bytes = v->step_bytes * v->n_out;
@@ -502,14 +508,15 @@ static bc_status shape_bytes(const bc_query *q, bc_qvar *v, bc_err *err)
 static bc_status fit_memory(const bc_query *q, bc_qvar *v, uint64_t *fixed, uint64_t *steps, bc_err *err)
 {
   char name[2 * BC_NAME_MAX];
-  const uint64_t acc = bc_reduce_bytes(v->agg, v->step_bytes / sizeof(float)), thread = bc_plan_thread_bytes(v);
+  const uint64_t acc = bc_reduce_bytes(v->agg, v->step_bytes / sizeof(float)),
+                 thread = bc_plan_thread_bytes(v);
   const uint64_t need = v->step_bytes + acc + thread;
   if (need > q->memory)
     return BC_FAIL(err, BC_E_BUDGET,
                    "%s: one step takes %" PRIu64 " bytes and %" PRIu64 " to decode%s, together %" PRIu64
                    ", more than the %" PRIu64 " allowed: allow more memory or ask for a smaller box",
-                   bc_plan_name(&v->m, name), v->step_bytes, thread + acc, acc > 0 ? " and aggregate" : "", need,
-                   q->memory);
+                   bc_plan_name(&v->m, name), v->step_bytes, thread + acc, acc > 0 ? " and aggregate" : "",
+                   need, q->memory);
   const uint64_t spare = (q->memory - need) / thread;
   v->threads = (int32_t)BC_MIN((uint64_t)q->threads, spare + 1);
   *fixed = acc + thread * (uint64_t)v->threads;
@@ -517,7 +524,8 @@ static bc_status fit_memory(const bc_query *q, bc_qvar *v, uint64_t *fixed, uint
   return BC_OK;
 }
 
-/* From each slab's first step on, the latest cut that splits the fewest bytes of blocks. split is now the sum. */
+/* From each slab's first step on, the latest cut that splits the fewest bytes of blocks. split is now the
+ * sum. */
 static size_t next_cut(const uint64_t *split, size_t from, uint64_t steps, size_t n)
 {
   if (n - from <= steps) return n;
@@ -575,7 +583,8 @@ bc_status bc_plan_tiles(bc_query *q, bc_qvar *v, uint8_t *source_bits, uint32_t 
   bc_status st = BC_OK;
   const size_t n = v->axes.n_steps;
   bc_touch t;
-  survey s = { bc_calloc(n + 2, sizeof *s.cover), bc_calloc(n + 2, sizeof *s.split), q->where.grid.cell == 0, 0 };
+  survey s = { bc_calloc(n + 2, sizeof *s.cover), bc_calloc(n + 2, sizeof *s.split), q->where.grid.cell == 0,
+               0 };
   bc_touch_init(&t);
   v->whole = bc_calloc(n, 1);
   if (s.cover == NULL || s.split == NULL || v->whole == NULL) {

@@ -10,7 +10,10 @@
 
 #define TEXT_MAX ((size_t)1 << 20)
 
-static bc_status no_memory(bc_err *err) { return BC_FAIL(err, BC_E_NOMEM, "no memory to describe the answer"); }
+static bc_status no_memory(bc_err *err)
+{
+  return BC_FAIL(err, BC_E_NOMEM, "no memory to describe the answer");
+}
 
 /* The text gathered so far, ended. */
 static bc_status end_text(bc_buf *b, const char **text, bc_err *err)

@@ -133,8 +133,8 @@ static ptrdiff_t step_offset(const part *p, uint32_t i)
   return (ptrdiff_t)(p->step[i].out - p->from) * p->step_bytes;
 }
 
-/* Copy values laid out with these strides (in values, 0 for one value throughout), whose first is the corner of
- * the enclosing box, to where they belong. */
+/* Copy values laid out with these strides (in values, 0 for one value throughout), whose first is the corner
+ * of the enclosing box, to where they belong. */
 static void scatter(const part *p, const float *src, size_t t_stride, size_t y_stride, size_t x_stride)
 {
   for (uint32_t i = 0; i < p->n_steps; i++) {
@@ -142,12 +142,14 @@ static void scatter(const part *p, const float *src, size_t t_stride, size_t y_s
     for (size_t k = 0; k < p->n_points; k++) {
       const bc_node *n = p->point[k];
       const size_t y = n->row - p->row0 - p->y_all.first, x = n->col - p->col0 - p->x_all.first;
-      memcpy(p->dst + step_offset(p, i) + n->out * sizeof(float), plane + y * y_stride + x * x_stride, sizeof(float));
+      memcpy(p->dst + step_offset(p, i) + n->out * sizeof(float), plane + y * y_stride + x * x_stride,
+             sizeof(float));
     }
     for (uint32_t r = 0; r < p->y.n && p->n_points == 0; r++) {
       const float *row = plane + r * y_stride;
       for (uint32_t s = 0; s < p->pieces; s++) {
-        uint8_t *to = p->dst_row + step_offset(p, i) + (ptrdiff_t)r * p->row_bytes + p->out_col[s] * sizeof(float);
+        uint8_t *to =
+            p->dst_row + step_offset(p, i) + (ptrdiff_t)r * p->row_bytes + p->out_col[s] * sizeof(float);
         for (size_t c = 0; c < p->x[s].n; c++)
           memcpy(to + c * sizeof(float), row + (p->x[s].first - p->x_all.first + c * p->x[s].step) * x_stride,
                  sizeof(float));
@@ -175,7 +177,8 @@ static bc_status read_direct(bc_worker *w, const part *p, uint32_t d_tile, uint3
   const bc_bytes payload = { p->tile->payload, (size_t)p->tile->payload_bytes };
   const bc_pick t = { p->t_all.first, p->n_steps, d_tile };
   const bool point = p->n_points > 0;
-  uint8_t *to = point ? p->dst + p->point[0]->out * sizeof(float) : p->dst_row + p->out_col[0] * sizeof(float);
+  uint8_t *to =
+      point ? p->dst + p->point[0]->out * sizeof(float) : p->dst_row + p->out_col[0] * sizeof(float);
   return bc_tile_read(w->decoder, &p->touch->head, payload, p->number, t, point ? p->y_all : p->y,
                       point ? p->x_all : p->x[0], to + step_offset(p, 0), (ptrdiff_t)d_out * p->step_bytes,
                       p->row_bytes, err);
@@ -186,11 +189,14 @@ static bc_status read_gathered(bc_worker *w, const part *p, bc_err *err)
 {
   const bc_bytes payload = { p->tile->payload, (size_t)p->tile->payload_bytes };
   const size_t row = p->x_all.n, plane = row * p->y_all.n, bytes = plane * p->t_all.n * sizeof(float);
-  void *list = w->gather;
-  BC_RET(bc_list_reserve(&list, &w->cap_gather, bytes, 1, err));
-  w->gather = list;
-  BC_RET(bc_tile_read(w->decoder, &p->touch->head, payload, p->number, p->t_all, p->y_all, p->x_all, w->gather,
-                      (ptrdiff_t)(plane * sizeof(float)), (ptrdiff_t)(row * sizeof(float)), err));
+  if (bytes > w->cap_gather) {
+    bc_free(w->gather);
+    w->gather = bc_malloc(bytes);
+    w->cap_gather = w->gather == NULL ? 0 : bytes;
+  }
+  if (w->gather == NULL) return no_memory(err);
+  BC_RET(bc_tile_read(w->decoder, &p->touch->head, payload, p->number, p->t_all, p->y_all, p->x_all,
+                      w->gather, (ptrdiff_t)(plane * sizeof(float)), (ptrdiff_t)(row * sizeof(float)), err));
   scatter(p, (const float *)(const void *)w->gather, plane, row, 1);
   return BC_OK;
 }
@@ -200,7 +206,7 @@ static void add_source(const bc_query *q, const bc_tile_head *h, bc_buf *b)
   for (uint32_t i = 0; i < h->n_sources; i++)
     for (size_t k = 0; k < q->n_sources; k++) {
       if (q->sources[k].id != bc_tile_source(h, i)) continue;
-      (void)bc_buf_printf(b, NULL, "%s%s", b->n == 0 ? "" : ", ", q->sources[k].name);
+      if (bc_buf_printf(b, NULL, "%s%s", b->n == 0 ? "" : ", ", q->sources[k].name) != BC_OK) return;
       break;
     }
 }
@@ -213,7 +219,8 @@ static bc_status locate(const job *j, const part *p, bc_status st, const bc_err 
   add_source(j->q, &p->touch->head, &files);
   bc_segment_name(p->tile->segment, segment);
   (void)BC_FAIL(err, st, "%s is damaged at %s, cell %" PRIu32 ", segment %s, from %.*s: %s",
-                bc_plan_name(&j->v->m, name), bc_time_format(bc_tile_time(&p->touch->head, p->step[0].tile), when),
+                bc_plan_name(&j->v->m, name),
+                bc_time_format(bc_tile_time(&p->touch->head, p->step[0].tile), when),
                 p->tile->cell & ((1u << BC_CELL_BITS) - 1u), segment, files.n == 0 ? 14 : (int)files.n,
                 files.n == 0 ? "an unknown file" : (const char *)files.p, why->msg);
   bc_buf_dispose(&files);

@@ -97,7 +97,8 @@ static bc_status ambiguous(const bc_names *t, const char *name, uint16_t first, 
     if (i > first && strcmp(o->group, m->group) == 0) prefix = "more than one grid, in ";
     list_add(list, sizeof list, " and ", o->group[0] != '\0' ? o->group : "no group");
   }
-  return BC_FAIL(err, BC_E_INVAL, "%s is in %s%s: say which, e.g. %s", name, prefix, list, full_name(m, full));
+  return BC_FAIL(err, BC_E_INVAL, "%s is in %s%s: say which, e.g. %s", name, prefix, list,
+                 full_name(m, full));
 }
 
 bc_status bc_names_find(const bc_names *t, const char *name, uint16_t *id, bc_err *err)
@@ -152,7 +153,8 @@ static bc_status take_glob(const bc_names *t, const char *glob, choice *c, bc_er
   size_t n = 0;
   for (size_t i = 0; i < bc_snapshot_modalities(t->snap); i++) {
     const bc_modality *m = bc_snapshot_modality(t->snap, i);
-    if (bc_glob_match(glob, m->name) || bc_glob_match(glob, full_name(m, full))) c->found[n++] = (match){ m, i };
+    if (bc_glob_match(glob, m->name) || bc_glob_match(glob, full_name(m, full)))
+      c->found[n++] = (match){ m, i };
   }
   if (n == 0) return unknown(t, glob, err);
   qsort(c->found, n, sizeof *c->found, by_group);
@@ -165,7 +167,8 @@ static bc_status check_one_grid(const bc_names *t, const bc_chosen *v, size_t n,
 {
   char a[2 * BC_NAME_MAX], b[2 * BC_NAME_MAX];
   for (size_t i = 1; i < n; i++) {
-    const bc_modality *p = bc_snapshot_modality(t->snap, v[0].id), *q = bc_snapshot_modality(t->snap, v[i].id);
+    const bc_modality *p = bc_snapshot_modality(t->snap, v[0].id),
+                      *q = bc_snapshot_modality(t->snap, v[i].id);
     if (p->grid != q->grid)
       return BC_FAIL(err, BC_E_INVAL, "%s is on grid %s and %s on grid %s: ask for one grid at a time",
                      full_name(p, a), bc_snapshot_grid(t->snap, p->grid)->name, full_name(q, b),

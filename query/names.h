@@ -25,7 +25,8 @@ typedef struct bc_chosen {
   uint16_t id;
   bool exact; /* asked for by name, not by glob or by asking for everything */
 } bc_chosen;
-/* Names and globs to modalities, in the order asked for, each once; none = all. All are on one grid. bc_free. */
+/* Names and globs to modalities, in the order asked for, each once; none = all. All are on one grid. bc_free.
+ */
 bc_status bc_names_choose(const bc_names *t, char *const *vars, size_t n_vars, bc_chosen **out, size_t *n,
                           bc_err *err) BC_MUST_CHECK;
 

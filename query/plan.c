@@ -46,8 +46,8 @@ static bc_status absent_level(const bc_modality *m, double level, bc_err *err)
   for (uint16_t i = 0; i < m->n_levels && list.n < 200; i++)
     BC_TRY(bc_buf_printf(&list, err, "%s%g", i == 0 ? "" : ", ", m->levels[i]));
   st = BC_FAIL(err, BC_E_NOTFOUND, "%s has no level %g; it has %.*s%s%s%s", bc_plan_name(m, name), level,
-               (int)list.n, (const char *)list.p, list.n < 200 ? "" : ", ...", m->level_units[0] != '\0' ? " " : "",
-               m->level_units);
+               (int)list.n, (const char *)list.p, list.n < 200 ? "" : ", ...",
+               m->level_units[0] != '\0' ? " " : "", m->level_units);
 out:
   bc_buf_dispose(&list);
   return st;
@@ -85,13 +85,14 @@ static bc_status make_vars(bc_query *q, const bc_snapshot *s, const bc_chosen *c
     v->is_static = v->m.bucket == BC_BUCKET_STATIC;
     v->agg = v->is_static ? BC_AGG_NONE : sel->agg;
     if (v->m.dtype != BC_F32)
-      return BC_FAIL(err, BC_E_UNSUPPORTED, "%s holds %s values; queries read float32", bc_plan_name(&v->m, name),
-                     bc_dtype_name(v->m.dtype));
+      return BC_FAIL(err, BC_E_UNSUPPORTED, "%s holds %s values; queries read float32",
+                     bc_plan_name(&v->m, name), bc_dtype_name(v->m.dtype));
     levels = levels || v->m.n_levels > 0;
     BC_RET(choose_levels(v, sel, err));
   }
   if (sel->n_levels > 0 && !levels)
-    return BC_FAIL(err, BC_E_INVAL, "%s has no levels: leave the level out", bc_plan_name(&q->vars[0].m, name));
+    return BC_FAIL(err, BC_E_INVAL, "%s has no levels: leave the level out",
+                   bc_plan_name(&q->vars[0].m, name));
   return BC_OK;
 }
 
@@ -126,7 +127,8 @@ static bc_status keep_segment(bc_query *q, bc_segment *s, bc_err *err)
 }
 
 /* A step outside its bucket would be looked for elsewhere and leave a hole. */
-static bc_status check_bucket(const bc_qvar *v, const bc_tile_head *h, int64_t first, int64_t last, bc_err *err)
+static bc_status check_bucket(const bc_qvar *v, const bc_tile_head *h, int64_t first, int64_t last,
+                              bc_err *err)
 {
   char name[2 * BC_NAME_MAX], t[BC_TIME_TEXT];
   if (v->is_static ? first == BC_TIME_STATIC && h->nt == 1 && h->key.time == BC_TIME_STATIC
@@ -134,7 +136,8 @@ static bc_status check_bucket(const bc_qvar *v, const bc_tile_head *h, int64_t f
                          bc_bucket_floor(v->m.bucket, first) == h->key.time &&
                          bc_bucket_floor(v->m.bucket, last) == h->key.time)
     return BC_OK;
-  return BC_FAIL(err, BC_E_CORRUPT, "%s: the tile of cell %" PRIu32 " and %s holds other times: run bctool verify",
+  return BC_FAIL(err, BC_E_CORRUPT,
+                 "%s: the tile of cell %" PRIu32 " and %s holds other times: run bctool verify",
                  bc_plan_name(&v->m, name), h->key.cell, bc_time_format(h->key.time, t));
 }
 
@@ -184,9 +187,10 @@ static bc_status each_tile(void *ctx, const bc_tile_key *key, const bc_tile_rec 
 
 static int64_t clamp_time(int64_t t) { return BC_MAX(BC_MIN(t, BC_TIME_MAX), BC_TIME_MIN); }
 
-/* All cells for the variables of one kind of bucket: they share the walk, because they share where it starts. */
-static bc_status scan_bucket(scan *s, bc_bucket bucket, const uint32_t *cells, size_t n_cells, uint16_t *wanted,
-                             bc_err *err)
+/* All cells for the variables of one kind of bucket: they share the walk, because they share where it starts.
+ */
+static bc_status scan_bucket(scan *s, bc_bucket bucket, const uint32_t *cells, size_t n_cells,
+                             uint16_t *wanted, bc_err *err)
 {
   const bc_query *q = s->q;
   size_t n = 0;
@@ -242,8 +246,8 @@ static bc_status nothing(const bc_query *q, bc_snapshot *snap, const bc_qvar *v,
   if (v->is_static) return BC_FAIL(err, BC_E_NOTFOUND, "%s has no values in this place", name);
   const bool outside = u.t_last < q->t_begin || u.t_first >= q->t_end;
   return BC_FAIL(err, BC_E_NOTFOUND, "%s has no values %s; it goes from %s to %s", name,
-                 outside || !placed ? "in that time" : "in that place and time", bc_time_format_short(u.t_first, a),
-                 bc_time_format_short(u.t_last, b));
+                 outside || !placed ? "in that time" : "in that place and time",
+                 bc_time_format_short(u.t_first, a), bc_time_format_short(u.t_last, b));
 }
 
 /* Variables asked for by name must be there; of the others those that are. */
@@ -271,7 +275,8 @@ static bc_status drop_empty(bc_query *q, bc_snapshot *snap, bc_err *err)
 
 /* ---- source files, for messages about damage ---- */
 
-static bc_status load_sources(bc_query *q, bc_snapshot *snap, const uint8_t *bits, uint32_t limit, bc_err *err)
+static bc_status load_sources(bc_query *q, bc_snapshot *snap, const uint8_t *bits, uint32_t limit,
+                              bc_err *err)
 {
   size_t cap = 0;
   for (uint32_t id = 0; id < limit; id++) {
@@ -309,15 +314,17 @@ out:
 static bc_status check_request(const bc_select *sel, const bc_query_opts *opts, bc_err *err)
 {
   if (sel->version != BC_SELECT_VERSION || (opts != NULL && opts->version != BC_QUERY_OPTS_VERSION))
-    return BC_FAIL(err, BC_E_INVAL, "selection version %u, this library knows %u: rebuild the caller", sel->version,
-                   BC_SELECT_VERSION);
+    return BC_FAIL(err, BC_E_INVAL, "selection version %u, this library knows %u: rebuild the caller",
+                   sel->version, BC_SELECT_VERSION);
   if (sel->has_bbox && sel->n_points > 0)
     return BC_FAIL(err, BC_E_INVAL, "a box and points together: ask for one of them");
-  if (sel->every_time < 1 || sel->every_space < 1 || sel->every_time > INT32_MAX || sel->every_space > INT32_MAX)
-    return BC_FAIL(err, BC_E_INVAL, "every %" PRId64 ",%" PRId64 ": expected whole numbers from 1", sel->every_time,
-                   sel->every_space);
+  if (sel->every_time < 1 || sel->every_space < 1 || sel->every_time > INT32_MAX ||
+      sel->every_space > INT32_MAX)
+    return BC_FAIL(err, BC_E_INVAL, "every %" PRId64 ",%" PRId64 ": expected whole numbers from 1",
+                   sel->every_time, sel->every_space);
   if (sel->agg != BC_AGG_NONE && sel->period.n < 1)
-    return BC_FAIL(err, BC_E_INVAL, "aggregation over a period of %" PRId64 ": expected at least 1", sel->period.n);
+    return BC_FAIL(err, BC_E_INVAL, "aggregation over a period of %" PRId64 ": expected at least 1",
+                   sel->period.n);
   if (sel->t_begin >= sel->t_end) return BC_FAIL(err, BC_E_INVAL, "the time asked for ends before it begins");
   return BC_OK;
 }

@@ -90,7 +90,8 @@ struct bc_query {
 
 /* cost.c: axes of a variable from its tiles; tiles that give nothing are dropped. */
 bc_status bc_plan_axes(bc_query *q, bc_qvar *v, bc_err *err) BC_MUST_CHECK;
-/* cost.c: which layout copy, order of the tiles, cost, slabs. source_bits: bit i is set for a source i < limit. */
+/* cost.c: which layout copy, order of the tiles, cost, slabs. source_bits: bit i is set for a source i <
+ * limit. */
 bc_status bc_plan_tiles(bc_query *q, bc_qvar *v, uint8_t *source_bits, uint32_t source_limit,
                         bc_err *err) BC_MUST_CHECK;
 /* Memory that one decoding thread takes for this variable. */

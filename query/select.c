@@ -12,10 +12,7 @@
 
 static const char *const k_aggs[] = { "none", "mean", "min", "max", "sum", "first", "count" };
 
-const char *bc_agg_name(bc_agg a)
-{
-  return (size_t)a < BC_ARRAY_LEN(k_aggs) ? k_aggs[a] : "unknown";
-}
+const char *bc_agg_name(bc_agg a) { return (size_t)a < BC_ARRAY_LEN(k_aggs) ? k_aggs[a] : "unknown"; }
 
 void bc_select_init(bc_select *s)
 {
@@ -175,7 +172,8 @@ static bc_status add_var(bc_select *s, bc_str name, const char *text, bc_err *er
 {
   char buf[64];
   if (name.n == 0)
-    return BC_FAIL(err, BC_E_INVAL, "variables \"%.200s\": an empty name; expected t2m,surface/d2m,swvl*", text);
+    return BC_FAIL(err, BC_E_INVAL, "variables \"%.200s\": an empty name; expected t2m,surface/d2m,swvl*",
+                   text);
   for (size_t i = 0; i < name.n; i++)
     if (!is_name_char(name.p[i]))
       return BC_FAIL(err, BC_E_INVAL,
@@ -240,11 +238,11 @@ bc_status bc_select_set_bbox(bc_select *s, const char *text, bc_err *err)
   BC_RET(check_lon("box", text, v[0], err));
   BC_RET(check_lon("box", text, v[2], err));
   if (v[1] > v[3])
-    return BC_FAIL(err, BC_E_INVAL, "box \"%.200s\": south %g lies north of north %g; expected %s", text, v[1],
-                   v[3], k_expected);
+    return BC_FAIL(err, BC_E_INVAL, "box \"%.200s\": south %g lies north of north %g; expected %s", text,
+                   v[1], v[3], k_expected);
   if (v[2] - v[0] > 360)
-    return BC_FAIL(err, BC_E_INVAL, "box \"%.200s\": %g degrees from west to east; expected at most 360", text,
-                   v[2] - v[0]);
+    return BC_FAIL(err, BC_E_INVAL, "box \"%.200s\": %g degrees from west to east; expected at most 360",
+                   text, v[2] - v[0]);
   s->has_bbox = true;
   s->west = v[0];
   s->south = v[1];
@@ -282,11 +280,13 @@ bc_status bc_select_set_time(bc_select *s, const char *text, bc_err *err)
   (void)next_part(&rest, '/', &first); /* always one part, maybe empty */
   if (!next_part(&rest, '/', &last)) last = first;
   if (rest.p != NULL)
-    return BC_FAIL(err, BC_E_INVAL, "time \"%.200s\": more than one \"/\"; expected one instant or A/B", text);
+    return BC_FAIL(err, BC_E_INVAL, "time \"%.200s\": more than one \"/\"; expected one instant or A/B",
+                   text);
   if (!is_open(first)) BC_RET(bc_time_parse(first.p, first.n, &begin, &ignored, err));
   if (!is_open(last)) BC_RET(bc_time_parse(last.p, last.n, &ignored, &end, err));
   if (begin >= end)
-    return BC_FAIL(err, BC_E_INVAL, "time \"%.200s\": it ends before it begins; expected A/B with A first", text);
+    return BC_FAIL(err, BC_E_INVAL, "time \"%.200s\": it ends before it begins; expected A/B with A first",
+                   text);
   s->t_begin = begin;
   s->t_end = end;
   return BC_OK;
@@ -299,8 +299,8 @@ bc_status bc_select_add_levels(bc_select *s, const char *text, bc_err *err)
   bc_str rest = text_of(text), part;
   while (next_part(&rest, ',', &part)) {
     if (!parse_number(part, &v))
-      return BC_FAIL(err, BC_E_INVAL, "level \"%.200s\": \"%s\" is not a number; expected such as 500,850", text,
-                     show(part, buf));
+      return BC_FAIL(err, BC_E_INVAL, "level \"%.200s\": \"%s\" is not a number; expected such as 500,850",
+                     text, show(part, buf));
     void *list = s->levels;
     BC_RET(grow(&list, s->n_levels, sizeof *s->levels, err));
     s->levels = list;
@@ -311,7 +311,8 @@ bc_status bc_select_add_levels(bc_select *s, const char *text, bc_err *err)
 
 bc_status bc_select_set_agg(bc_select *s, const char *text, bc_err *err)
 {
-  static const char k_expected[] = "mean, min, max, sum, first or count, a colon and a period, such as mean:1d";
+  static const char k_expected[] =
+      "mean, min, max, sum, first or count, a colon and a period, such as mean:1d";
   bc_str rest = text_of(text), name;
   bc_period period = { 0, false };
 
@@ -336,10 +337,11 @@ bc_status bc_select_set_every(bc_select *s, const char *text, bc_err *err)
   for (; next_part(&rest, ',', &part); found++)
     good = good && found < 2 && parse_count(part, &n[found]);
   if (!good)
-    return BC_FAIL(err, BC_E_INVAL,
-                   "every \"%.200s\": expected N (every N-th step) or N,M (also every M-th node), whole numbers "
-                   "from 1",
-                   text);
+    return BC_FAIL(
+        err, BC_E_INVAL,
+        "every \"%.200s\": expected N (every N-th step) or N,M (also every M-th node), whole numbers "
+        "from 1",
+        text);
   s->every_time = n[0];
   s->every_space = n[1];
   return BC_OK;
@@ -420,10 +422,11 @@ static bc_status csv_header(csv *c, size_t *lat, size_t *lon, bc_err *err)
   }
   c->line++;
   if (*lat == SIZE_MAX || *lon == SIZE_MAX)
-    return BC_FAIL(err, BC_E_INVAL,
-                   "%s line 1: no column named %s; expected lat, latitude or decimalLatitude, and lon, longitude "
-                   "or decimalLongitude",
-                   c->path, *lat == SIZE_MAX ? "lat" : "lon");
+    return BC_FAIL(
+        err, BC_E_INVAL,
+        "%s line 1: no column named %s; expected lat, latitude or decimalLatitude, and lon, longitude "
+        "or decimalLongitude",
+        c->path, *lat == SIZE_MAX ? "lat" : "lon");
   return BC_OK;
 }
 
@@ -436,8 +439,8 @@ static bc_status csv_coordinate(const csv *c, size_t line, const char *column, d
     return BC_FAIL(err, BC_E_INVAL, "%s line %zu, column %s: \"%s\" is not a number", c->path, line, column,
                    show(s, buf));
   if (!(fabs(*out) <= limit))
-    return BC_FAIL(err, BC_E_INVAL, "%s line %zu, column %s: %g is not between %g and %g", c->path, line, column,
-                   *out, -limit, limit);
+    return BC_FAIL(err, BC_E_INVAL, "%s line %zu, column %s: %g is not between %g and %g", c->path, line,
+                   column, *out, -limit, limit);
   return BC_OK;
 }
 
@@ -458,8 +461,9 @@ static bc_status csv_row(csv *c, size_t lat, size_t lon, bc_select *s, bc_err *e
   c->line++;
   if (blank) return BC_OK;
   if (col <= lat || col <= lon)
-    return BC_FAIL(err, BC_E_INVAL, "%s line %zu: %zu columns; latitude and longitude are columns %zu and %zu",
-                   c->path, line, col, lat + 1, lon + 1);
+    return BC_FAIL(err, BC_E_INVAL,
+                   "%s line %zu: %zu columns; latitude and longitude are columns %zu and %zu", c->path, line,
+                   col, lat + 1, lon + 1);
   return add_point(s, v[0], v[1], err);
 }
 

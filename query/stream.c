@@ -91,9 +91,10 @@ static bc_status need_reducer(const bc_qvar *v, bc_reducer **r, bc_err *err)
   return bc_reduce_open(v->agg, (size_t)(v->step_bytes / sizeof(float)), r, err);
 }
 
-/* Takes in steps [from, to) and writes the periods that end in them to dst, which may be src: a period ends no
- * earlier than with as many steps as there are periods. Returns how many. */
-static size_t reduce_slab(const bc_qvar *v, bc_reducer *r, size_t from, size_t to, const uint8_t *src, uint8_t *dst)
+/* Takes in steps [from, to) and writes the periods that end in them to dst, which may be src: a period ends
+ * no earlier than with as many steps as there are periods. Returns how many. */
+static size_t reduce_slab(const bc_qvar *v, bc_reducer *r, size_t from, size_t to, const uint8_t *src,
+                          uint8_t *dst)
 {
   size_t n = 0;
   for (size_t k = from; k < to; k++) {
@@ -225,7 +226,8 @@ static bc_status read_periods(bc_query *q, const bc_qvar *v, uint8_t *dst, bc_er
     most = BC_MAX(most, (uint64_t)(v->cuts[i + 1] - v->cuts[i]));
   BC_TRY(need_reducer(v, &r, err));
   buf = bc_aligned_alloc64((size_t)(most * v->step_bytes));
-  if (buf == NULL) st = BC_FAIL(err, BC_E_NOMEM, "no memory for %" PRIu64 " bytes of steps", most * v->step_bytes);
+  if (buf == NULL)
+    st = BC_FAIL(err, BC_E_NOMEM, "no memory for %" PRIu64 " bytes of steps", most * v->step_bytes);
   for (size_t i = 0; st == BC_OK && i < v->n_slabs; i++) {
     BC_TRY(bc_exec_steps(q, v, v->cuts[i], v->cuts[i + 1], buf, NULL, err));
     dst += reduce_slab(v, r, v->cuts[i], v->cuts[i + 1], buf, dst) * v->step_bytes;
@@ -238,8 +240,7 @@ out:
 
 bc_status bc_query_read(bc_query *q, size_t ivar, void *dst, size_t bytes, bc_err *err)
 {
-  if (ivar >= q->n_vars)
-    return BC_FAIL(err, BC_E_INVAL, "variable %zu of an answer of %zu", ivar, q->n_vars);
+  if (ivar >= q->n_vars) return BC_FAIL(err, BC_E_INVAL, "variable %zu of an answer of %zu", ivar, q->n_vars);
   const bc_qvar *v = &q->vars[ivar];
   if (bytes != v->cost.output_bytes)
     return BC_FAIL(err, BC_E_INVAL, "%s takes %" PRIu64 " bytes, the buffer has %zu", v->m.name,

@@ -126,8 +126,8 @@ static int by_block(const void *a, const void *b, const bc_touch *t)
   return p < q ? -1 : p > q;
 }
 
-/* Points of a cell come by rows; within a row of blocks they are few, or many of one block: insertion by halves
- * would gain little over merging, which needs no second order. */
+/* Points of a cell come by rows; within a row of blocks they are few, or many of one block: insertion by
+ * halves would gain little over merging, which needs no second order. */
 static bc_status sort_points(bc_touch *t, size_t n, bc_err *err)
 {
   RESERVE(t->points, t->cap_points, 2 * n);
@@ -172,8 +172,8 @@ static bc_status find_points(bc_touch *t, const bc_where *w, bc_err *err)
   return BC_OK;
 }
 
-bc_status bc_touch_tile(bc_touch *t, bc_bytes head, const bc_where *w, const bc_axes *a, size_t from, size_t to,
-                        bc_err *err)
+bc_status bc_touch_tile(bc_touch *t, bc_bytes head, const bc_where *w, const bc_axes *a, size_t from,
+                        size_t to, bc_err *err)
 {
   bc_tile_head h;
   BC_RET(bc_tile_head_parse(head, &h, err));

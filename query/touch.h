@@ -52,8 +52,8 @@ typedef struct bc_touch {
 void bc_touch_init(bc_touch *t);
 void bc_touch_dispose(bc_touch *t);
 /* Parse a head and find what it gives to steps [from, to) of the axis. */
-bc_status bc_touch_tile(bc_touch *t, bc_bytes head, const bc_where *w, const bc_axes *a, size_t from, size_t to,
-                        bc_err *err) BC_MUST_CHECK;
+bc_status bc_touch_tile(bc_touch *t, bc_bytes head, const bc_where *w, const bc_axes *a, size_t from,
+                        size_t to, bc_err *err) BC_MUST_CHECK;
 /* Blocks touched; each is (span, level, spot), numbered with spots fastest. */
 static inline uint64_t bc_touch_blocks(const bc_touch *t)
 {

@@ -236,7 +236,8 @@ bc_status bc_where_area(const bc_where *w, const bc_tile_head *h, bc_area *out, 
 /* ---- which nodes of a stretch are in the answer ---- */
 
 /* Nodes box, box + every, ... (n_out of them) that fall into [at, at + n). */
-static bool thin(int64_t box, uint32_t n_out, int64_t every, int64_t at, int64_t n, bc_pick *pick, uint32_t *out)
+static bool thin(int64_t box, uint32_t n_out, int64_t every, int64_t at, int64_t n, bc_pick *pick,
+                 uint32_t *out)
 {
   const int64_t from = at <= box ? 0 : (at - box + every - 1) / every;
   const int64_t past = at + n <= box ? 0 : (at + n - box + every - 1) / every;

@@ -30,9 +30,9 @@ typedef struct bc_where {
   uint32_t nrow, ncol; /* of the answer; points: 1 and their number */
   bc_node *nodes;      /* by cell, row, column */
   size_t n_nodes;
-  double *lat, *lon;   /* nrow and ncol values; points: ncol each */
-  double *index;       /* points: 0, 1, 2, ... */
-  uint8_t *columns;    /* by extent, until settled: which columns hold data */
+  double *lat, *lon; /* nrow and ncol values; points: ncol each */
+  double *index;     /* points: 0, 1, 2, ... */
+  uint8_t *columns;  /* by extent, until settled: which columns hold data */
   int64_t row_min, row_max;
 } bc_where;
 
@@ -49,8 +49,8 @@ bc_status bc_where_cells(const bc_where *w, uint32_t **cells, size_t *n, bc_err 
 /* The part of the grid that a tile's box covers; BC_E_CORRUPT when it does not lie in its cell. */
 bc_status bc_where_area(const bc_where *w, const bc_tile_head *h, bc_area *out, bc_err *err) BC_MUST_CHECK;
 
-/* Rows of the answer inside [row, row + n): which, counted from row, and the first one's place counted from the
- * north. false: none. */
+/* Rows of the answer inside [row, row + n): which, counted from row, and the first one's place counted from
+ * the north. false: none. */
 bool bc_where_rows(const bc_where *w, uint32_t row, uint32_t n, bc_pick *pick, uint32_t *out);
 /* Columns likewise; two pieces when the answer's edge cuts through. Returns the number of pieces. */
 uint32_t bc_where_cols(const bc_where *w, uint32_t col, uint32_t n, bc_pick pick[2], uint32_t out[2]);

@@ -279,8 +279,8 @@ bc_status bc_planes_encode(bc_zstd *z, int level, const uint8_t *planes, size_t 
 
     BC_RET(bc_buf_reserve(out, bound, err));
     BC_RET(bc_zstd_encode(z, level, planes + b * n, n, out->p + out->n, bound, &stored, err));
-    /* A plane of noise is cheaper to copy than to decode, and no larger. */
-    if (stored >= n - n / 64) {
+    /* A plane of noise is a good deal cheaper to copy, or to use where it lies, than to decode. */
+    if (stored >= n - n / 16) {
       memcpy(out->p + out->n, planes + b * n, n);
       stored = n;
       word = (uint32_t)n;

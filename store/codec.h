@@ -42,7 +42,7 @@ void bc_scratch_dispose(bc_scratch *s);
 
 /*
  * Byte planes: the shuffled bytes of n elements, each plane a zstd frame of its own (planes differ so much
- * that a common entropy table costs 3-7 % in size), or as it is when zstd gains less than 1/64.
+ * that a common entropy table costs 3-7 % in size), or as it is when zstd gains less than 1/16.
  * docs/format.md.
  */
 #define BC_PLANE_SLACK 16 /* readable bytes after each decoded plane, so that vector loads need no tail */

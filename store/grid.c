@@ -223,8 +223,9 @@ static bc_status axis_uneven(const axis *a, double step, bc_err *err)
 }
 
 /*
- * Finds the step that the writer meant: the shortest decimal, else a whole part of the circle (1/12 degree,
- * 180/191), else what the values say. Values may be rounded to float, or to a few decimals.
+ * Finds the step that the writer meant: a short decimal, else a whole part of the circle (1/12 degree,
+ * 180/191), else a longer decimal, else what the values say. Values may be rounded to float or to a few
+ * decimals.
  */
 static bc_status axis_fit(axis *a, bc_err *err)
 {
@@ -236,9 +237,9 @@ static bc_status axis_fit(axis *a, bc_err *err)
     return axis_uneven(a, raw, err);
   tol = fmin(BC_SNAP_DEGREES, fmax(fmax(1e-9, 1.01 * a->noise), 2.0 * spread));
   for (int decimals = 0; decimals <= 6; decimals++) {
+    if (decimals == 4 && axis_try(a, 360.0 / nearbyint(360.0 / raw), tol)) return BC_OK;
     if (axis_try(a, round_to(raw, decimals), tol)) return BC_OK;
   }
-  if (axis_try(a, 360.0 / nearbyint(360.0 / raw), tol)) return BC_OK;
   (void)axis_try(a, raw, tol);
   return BC_OK;
 }
@@ -447,7 +448,6 @@ bc_status bc_grid_box(const bc_grid *g, double west, double south, double east, 
     span += 360.0;
   }
   from = east_of_origin(g, west);
-  if (in_degrees(g) && from > 360.0 - BC_SNAP_DEGREES) from -= 360.0; /* a hair west of the first column */
   rows = nodes_within(g->y0 - north, g->y0 - south, -g->dy, g->ny);
   if (g->wraps)
     cols = columns_wrapping(g, from, span);
@@ -545,7 +545,7 @@ static bc_status check_degrees(const bc_grid *g, bc_err *err)
   if (g->x0 < -180.0 || g->x0 >= 180.0)
     return BC_FAIL(err, BC_E_INVAL, "grid %s: the first longitude, %.10g, is outside -180..180", g->name,
                    g->x0);
-  if (turn > 360.0 + BC_SNAP_DEGREES)
+  if (turn - g->dx > 360.0 - BC_SNAP_DEGREES) /* the last column stands on the first or beyond */
     return BC_FAIL(err, BC_E_INVAL, "grid %s: %" PRIu32 " columns of %.10g degrees are more than one turn",
                    g->name, g->nx, g->dx);
   if (g->wraps != round)

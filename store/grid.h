@@ -68,7 +68,7 @@ typedef struct bc_box {
 } bc_box;
 
 /** Nodes inside the bounds, inclusive on the edge (within BC_SNAP_DEGREES). Empty: BC_E_RANGE with the grid's
- * extent. */
+ * extent. A bbox round the world that meets both ends of a grid that does not wrap: BC_E_UNSUPPORTED. */
 BC_API bc_status bc_grid_box(const bc_grid *g, double west, double south, double east, double north,
                              bc_box *out, bc_err *err) BC_MUST_CHECK;
 

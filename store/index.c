@@ -12,7 +12,7 @@
 
 /* Sparse: the file grows page by page as it is written, so a big map costs address space only. Set once and
  * never changed, because changing it under a live transaction is what breaks LMDB elsewhere. */
-#define MAP_BYTES ((size_t)1 << 38)
+#define MAP_BYTES   ((size_t)1 << 38)
 #define MAX_READERS 4096u /* all processes together; the default of 126 is passed by one training job */
 
 static const char *const k_tables[BC_N_TABLES] = { "meta",    "grids",       "modalities", "usage",
@@ -80,8 +80,8 @@ bool bc_tile_key_equal(const bc_tile_key *a, const bc_tile_key *b)
 bc_status bc_tile_key_get(bc_bytes src, bc_tile_key *out, bc_err *err)
 {
   if (src.n != BC_TILE_KEY_BYTES)
-    return BC_FAIL(err, BC_E_CORRUPT, "index: a tile key of %zu bytes instead of %d: run bctool reindex", src.n,
-                   BC_TILE_KEY_BYTES);
+    return BC_FAIL(err, BC_E_CORRUPT, "index: a tile key of %zu bytes instead of %d: run bctool reindex",
+                   src.n, BC_TILE_KEY_BYTES);
   out->cell = bc_be32(src.p);
   out->time = (int64_t)(bc_be64(src.p + 4) ^ UINT64_C(0x8000000000000000));
   out->modality = bc_be16(src.p + 12);
@@ -138,8 +138,8 @@ bc_status bc_tile_rec_get(bc_bytes src, bc_tile_rec *out, bc_err *err)
 {
   const uint8_t *p = src.p;
   if (src.n != BC_TILE_REC_BYTES || p[REC_CODEC] > BC_CODEC_LINEAR16)
-    return BC_FAIL(err, BC_E_CORRUPT, "index: a tile record of %zu bytes, codec %d: run bctool reindex", src.n,
-                   src.n > REC_CODEC ? p[REC_CODEC] : -1);
+    return BC_FAIL(err, BC_E_CORRUPT, "index: a tile record of %zu bytes, codec %d: run bctool reindex",
+                   src.n, src.n > REC_CODEC ? p[REC_CODEC] : -1);
   *out = (bc_tile_rec){
     .head_segment = bc_le32(p + REC_HEAD_SEGMENT),
     .segment = bc_le32(p + REC_SEGMENT),
@@ -196,8 +196,9 @@ static bc_status check_size(const env_ref *e, const char *data, bc_err *err)
   if (stat(data, &sb) != 0) return BC_FAIL_SYS(err, BC_E_IO, "os", errno, "%s: cannot be read", data);
   const uint64_t need = ((uint64_t)info.me_last_pgno + 1) * stat_env.ms_psize;
   if ((uint64_t)sb.st_size < need)
-    return BC_FAIL(err, BC_E_TRUNCATED, "%s: %llu bytes instead of %llu: the index is cut short: run bctool reindex",
-                   data, (unsigned long long)sb.st_size, (unsigned long long)need);
+    return BC_FAIL(err, BC_E_TRUNCATED,
+                   "%s: %llu bytes instead of %llu: the index is cut short: run bctool reindex", data,
+                   (unsigned long long)sb.st_size, (unsigned long long)need);
   return BC_OK;
 }
 
@@ -226,7 +227,8 @@ static bc_status env_open(const char *folder, const char *data, unsigned flags, 
   int rc = 0, dead = 0;
   bc_status st = env_make(folder, flags, &e->env, &rc, err);
   /* Read-only media: no lock file can be written there, and nobody can write the data either. */
-  if (st != BC_OK && !(flags & (BC_INDEX_WRITE | BC_INDEX_NOLOCK)) && (rc == EACCES || rc == EROFS || rc == EPERM)) {
+  if (st != BC_OK && !(flags & (BC_INDEX_WRITE | BC_INDEX_NOLOCK)) &&
+      (rc == EACCES || rc == EROFS || rc == EPERM)) {
     flags |= BC_INDEX_NOLOCK;
     st = env_make(folder, flags, &e->env, &rc, err);
   }
@@ -246,7 +248,8 @@ static env_ref *registry_find(const struct stat *sb)
   return NULL;
 }
 
-static bc_status registry_get(const char *folder, const char *data, unsigned flags, env_ref **out, bc_err *err)
+static bc_status registry_get(const char *folder, const char *data, unsigned flags, env_ref **out,
+                              bc_err *err)
 {
   struct stat sb;
   if (!(flags & BC_INDEX_CREATE)) {
@@ -468,7 +471,8 @@ static size_t lower_bound(const uint16_t *wanted, size_t n, uint16_t m)
   return lo;
 }
 
-/* Foreign keys are stepped over a few at a time (about 20 ns each) before the tree is searched anew (about 1 us). */
+/* Foreign keys are stepped over a few at a time (about 20 ns each) before the tree is searched anew (about 1
+ * us). */
 #define STEPS_BEFORE_SEEK 32
 
 typedef struct scan {

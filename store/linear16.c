@@ -586,35 +586,84 @@ bc_status bc_lin16_encode(bc_zstd *z, int level, bc_predict predict, const bc_li
 
 typedef struct plane_scan {
   uint32_t bad; /* not 0: -0.0, infinity or a NaN other than 0x7fc00000 is among the values */
-  uint32_t n_nan;
+  size_t n_nan;
   float min, max;
   float anchor; /* of smallest magnitude: it has the finest ulp, so it says most about r */
 } plane_scan;
 
-BC_HOT static plane_scan scan_plane(const float *v, size_t n)
-{
-  uint32_t bad = 0, n_nan = 0, low_pos = INF_BITS, low_neg = INF_BITS, high_pos = 0, high_neg = 0;
-  bool pos, neg;
-  plane_scan s;
+typedef int32_t v8i __attribute__((vector_size(32)));
 
-  for (size_t i = 0; i < n; i++) {
-    const uint32_t b = bits_of(v[i]), a = b & ~SIGN_BIT;
-    const uint32_t nan = a > INF_BITS, minus = b >> 31;
-    bad |= (uint32_t)(b == SIGN_BIT) | (uint32_t)(a == INF_BITS) | (nan & (uint32_t)(b != NAN_BITS));
-    n_nan += nan;
-    low_pos = BC_MIN(low_pos, (minus | nan) != 0 ? INF_BITS : a);
-    low_neg = BC_MIN(low_neg, (minus & ~nan) == 0 ? INF_BITS : a);
-    high_pos = BC_MAX(high_pos, (minus | nan) != 0 ? 0 : a);
-    high_neg = BC_MAX(high_neg, (minus & ~nan) == 0 ? 0 : a);
+/* By lane. Written with vectors: compilers leave eight running minima in memory. */
+typedef struct scan_lanes {
+  v8i bad, nan;
+  v8i low, high, small; /* least and greatest in order, least in magnitude */
+} scan_lanes;
+
+#define CHOOSE(mask, a, b) (((a) & (mask)) | ((b) & ~(mask)))
+
+INLINE void scan8(const float *v, scan_lanes *s)
+{
+  v8i b, a, order, nan;
+
+  memcpy(&b, v, sizeof b);
+  a = b & INT32_MAX;
+  order = b ^ ((b >> 31) & INT32_MAX); /* ascends with the value */
+  nan = a > (int32_t)INF_BITS;
+  s->bad |= (b == INT32_MIN) | (a == (int32_t)INF_BITS) | (nan & (b != (int32_t)NAN_BITS));
+  s->nan -= nan;
+  s->low = CHOOSE(order < s->low, order, s->low);
+  order = CHOOSE(nan, INT32_MIN, order);
+  s->high = CHOOSE(order > s->high, order, s->high);
+  s->small = CHOOSE(a < s->small, a, s->small);
+}
+
+BC_HOT static void scan_lanes_of(const float *v, size_t n, scan_lanes *out)
+{
+  const v8i zero = { 0 };
+  scan_lanes s = { zero, zero, zero + INT32_MAX, zero + INT32_MIN, zero + INT32_MAX };
+  float tail[LANES];
+  size_t i = 0;
+
+  for (; i + LANES <= n; i += LANES)
+    scan8(v + i, &s);
+  if (i < n) { /* the first value again changes nothing, but for the count */
+    for (size_t j = 0; j < LANES; j++)
+      tail[j] = i + j < n ? v[i + j] : v[i];
+    scan8(tail, &s);
+    for (size_t j = n - i; j < LANES; j++)
+      s.nan[j] -= v[i] == v[i] ? 0 : 1;
   }
-  pos = low_pos != INF_BITS;
-  neg = low_neg != INF_BITS;
-  s.bad = bad;
-  s.n_nan = n_nan;
-  s.max = pos ? float_of(high_pos) : -float_of(low_neg);
-  s.min = neg ? -float_of(high_neg) : float_of(low_pos);
-  s.anchor = low_pos <= low_neg ? float_of(low_pos) : -float_of(low_neg);
-  return s;
+  *out = s;
+}
+
+static float float_of_order(int32_t order) { return float_of((uint32_t)order ^ (order < 0 ? ~SIGN_BIT : 0)); }
+
+static plane_scan scan_plane(const float *v, size_t n)
+{
+  scan_lanes s;
+  plane_scan out = { 0 };
+  int32_t low = INT32_MAX, high = INT32_MIN, small = INT32_MAX;
+  float anchor;
+
+  scan_lanes_of(v, n, &s);
+  for (int i = 0; i < LANES; i++) {
+    out.bad |= (uint32_t)s.bad[i];
+    out.n_nan += (uint32_t)s.nan[i];
+    low = BC_MIN(low, s.low[i]);
+    high = BC_MAX(high, s.high[i]);
+    small = BC_MIN(small, s.small[i]);
+  }
+  out.min = float_of_order(low);
+  out.max = float_of_order(high);
+  anchor = float_of((uint32_t)small);
+  if (low < 0) { /* of the two signs the positive one, when both are there */
+    size_t i = 0;
+    while (i < n && v[i] != anchor)
+      i++;
+    if (i == n) anchor = -anchor;
+  }
+  out.anchor = anchor;
+  return out;
 }
 
 typedef struct trial {
@@ -622,38 +671,72 @@ typedef struct trial {
   bool exact;
 } trial;
 
-/* k of each value for s = 2^e about r, and whether all come back bit for bit; the result in float. */
-INLINE trial try_loop(const float *restrict v, size_t n, const bc_lin *l, int32_t *restrict k, bool in_float)
+typedef struct trial_lanes {
+  int32_t k_min[LANES], k_max[LANES], k_or[LANES];
+  uint32_t bad[LANES];
+} trial_lanes;
+
+INLINE void try8(const float *restrict v, const bc_lin *l, int32_t *restrict k, trial_lanes *s, bool in_float)
 {
   const float rf = (float)l->r, sf = (float)l->s, inv_f = in_float ? 1.0f / sf : 0;
-  const double r = l->r, s = l->s, inv = 1.0 / s;
-  const uint32_t round_bits = bits_of(ROUND_F32);
-  int32_t k_min = INT32_MAX, k_max = INT32_MIN, k_or = 0;
-  uint32_t bad = 0;
+  const double inv = 1.0 / l->s;
 
-  for (size_t i = 0; i < n; i++) {
-    const uint32_t b = bits_of(v[i]), nan = (b & ~SIGN_BIT) > INF_BITS;
-    const float x = nan ? rf : v[i];
-    const float step = in_float ? (x - rf) * inv_f : (float)((((double)x - r) * inv + ROUND_F64) - ROUND_F64);
-    const int32_t ki = (int32_t)(bits_of(step + ROUND_F32) - round_bits);
-    const float back = in_float ? (float)ki * sf + rf : (float)((double)ki * s + r);
-    bad |= nan ? 0 : bits_of(back) ^ b;
+  for (int i = 0; i < LANES; i++) {
+    const uint32_t b = bits_of(v[i]), valid = (int32_t)(b & ~SIGN_BIT) > (int32_t)INF_BITS ? 0 : UINT32_MAX;
+    const float x = float_of((b & valid) | (bits_of(rf) & ~valid));
+    const float step =
+        in_float ? (x - rf) * inv_f : (float)((((double)x - l->r) * inv + ROUND_F64) - ROUND_F64);
+    const int32_t ki = (int32_t)(bits_of(step + ROUND_F32) - bits_of(ROUND_F32));
+    const float back = in_float ? (float)ki * sf + rf : (float)((double)ki * l->s + l->r);
+    s->bad[i] |= (bits_of(back) ^ b) & valid;
     k[i] = ki;
-    k_min = BC_MIN(k_min, ki);
-    k_max = BC_MAX(k_max, ki);
-    k_or |= ki;
+    s->k_min[i] = BC_MIN(s->k_min[i], ki);
+    s->k_max[i] = BC_MAX(s->k_max[i], ki);
+    s->k_or[i] |= ki;
   }
-  return (trial){ k_min, k_max, k_or, bad == 0 };
+}
+
+/* k of each value for s = 2^e about r, and whether all come back bit for bit. */
+INLINE trial try_all(const float *v, size_t n, const bc_lin *plane, int32_t *k, bool in_float)
+{
+  const bc_lin l = *plane;
+  float tail[LANES];
+  int32_t tail_k[LANES];
+  trial_lanes s;
+  trial out = { INT32_MAX, INT32_MIN, 0, true };
+  size_t i = 0;
+
+  for (int j = 0; j < LANES; j++) {
+    s.k_min[j] = INT32_MAX;
+    s.k_max[j] = INT32_MIN;
+    s.k_or[j] = 0;
+    s.bad[j] = 0;
+  }
+  for (; i + LANES <= n; i += LANES)
+    try8(v + i, &l, k + i, &s, in_float);
+  if (i < n) {
+    for (size_t j = 0; j < LANES; j++)
+      tail[j] = i + j < n ? v[i + j] : v[i];
+    try8(tail, &l, tail_k, &s, in_float);
+    memcpy(k + i, tail_k, (n - i) * sizeof *k);
+  }
+  for (int j = 0; j < LANES; j++) {
+    out.k_min = BC_MIN(out.k_min, s.k_min[j]);
+    out.k_max = BC_MAX(out.k_max, s.k_max[j]);
+    out.k_or |= s.k_or[j];
+    out.exact = out.exact && s.bad[j] == 0;
+  }
+  return out;
 }
 
 BC_HOT static trial try_float(const float *v, size_t n, const bc_lin *l, int32_t *k)
 {
-  return try_loop(v, n, l, k, true);
+  return try_all(v, n, l, k, true);
 }
 
 BC_HOT static trial try_double(const float *v, size_t n, const bc_lin *l, int32_t *k)
 {
-  return try_loop(v, n, l, k, false);
+  return try_all(v, n, l, k, false);
 }
 
 /* Set e, and r at the anchor plus d; true when every value is exact and q has room. */

@@ -172,10 +172,9 @@ void bc_usage_init(bc_usage *u)
 
 bc_status bc_usage_encode(const bc_usage *u, bc_buf *out, bc_err *err)
 {
-  const uint64_t ints[] = { u->n_tiles,        u->stored_bytes,        u->decoded_bytes,  u->n_valid,
-                            u->n_missing,      u->n_absent,            u->codec_tiles[0], u->codec_tiles[1],
-                            u->codec_tiles[2], u->codec_tiles[3],      (uint64_t)u->t_first,
-                            (uint64_t)u->t_last };
+  const uint64_t ints[] = { u->n_tiles,        u->stored_bytes,   u->decoded_bytes,     u->n_valid,
+                            u->n_missing,      u->n_absent,       u->codec_tiles[0],    u->codec_tiles[1],
+                            u->codec_tiles[2], u->codec_tiles[3], (uint64_t)u->t_first, (uint64_t)u->t_last };
   const double reals[] = { u->min, u->max, u->sum, u->sumsq };
   BC_RET(bc_buf_u8(out, USAGE_LAYOUT, err));
   for (size_t i = 0; i < BC_ARRAY_LEN(ints); i++)

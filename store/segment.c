@@ -40,20 +40,20 @@ enum {
 };
 /* A directory entry: 48 bytes, then the head. */
 enum {
-  ENT_BYTES = 0,      /*  0-3   of the entry, head included */
-  ENT_SEGMENT = 4,    /*  4-7   where the payload lies */
-  ENT_OFFSET = 8,     /*  8-15 */
-  ENT_STORED = 16,    /* 16-23 */
-  ENT_HASH = 24,      /* 24-31  XXH3-64 of the payload */
+  ENT_BYTES = 0,       /*  0-3   of the entry, head included */
+  ENT_SEGMENT = 4,     /*  4-7   where the payload lies */
+  ENT_OFFSET = 8,      /*  8-15 */
+  ENT_STORED = 16,     /* 16-23 */
+  ENT_HASH = 24,       /* 24-31  XXH3-64 of the payload */
   ENT_HEAD_BYTES = 32, /* 32-35 */
-  ENT_RESERVED = 36,  /* 36-39  zero */
+  ENT_RESERVED = 36,   /* 36-39  zero */
   ENT_ENTRY_HASH = 40, /* 40-47  XXH3-64 of bytes 0-39 */
   ENT_SIZE = 48
 };
 enum { DIR_SCHEMA_BYTES = 0, DIR_RESERVED = 4, DIR_TILES = 8, DIR_SIZE = 16 };
 
 #define WRITE_BUFFER ((size_t)1 << 20)
-#define DIR_MAX ((size_t)1 << 36)
+#define DIR_MAX      ((size_t)1 << 36)
 
 void bc_segment_name(uint32_t id, char out[BC_SEGMENT_NAME])
 {
@@ -82,9 +82,9 @@ typedef struct pending {
 struct bc_segw {
   bc_outfile out;
   uint32_t id;
-  uint64_t at;     /* end of what was added, buffered bytes included */
-  bc_buf buffer;   /* not yet written */
-  bc_buf entries;  /* directory entries */
+  uint64_t at;    /* end of what was added, buffered bytes included */
+  bc_buf buffer;  /* not yet written */
+  bc_buf entries; /* directory entries */
   pending *tiles;
   size_t n, cap;
   bool finished;
@@ -231,7 +231,7 @@ bc_status bc_segw_read(bc_segw *w, uint64_t off, void *dst, size_t n, bc_err *er
   return bc_os_out_pread(&w->out, dst, n, off, err);
 }
 
-uint64_t bc_segw_bytes(const bc_segw *w) { return w->at + w->entries.n; }
+uint64_t bc_segw_bytes(const bc_segw *w) { return w->finished ? w->at : w->at + w->entries.n; }
 size_t bc_segw_count(const bc_segw *w) { return w->n; }
 
 static bc_status put_footer(bc_segw *w, uint64_t dir_off, uint64_t dir_bytes, uint64_t dir_hash, bc_err *err)
@@ -317,8 +317,8 @@ static bc_status check_header(const bc_segment *s, const char *path, const uint8
   if (bc_le32(h + HDR_LEN) < HDR_SIZE || bc_le32(h + HDR_LEN) > s->map.n || bc_le32(h + HDR_RESERVED) != 0)
     return BC_FAIL(err, BC_E_CORRUPT, "%s: header length %" PRIu32, path, bc_le32(h + HDR_LEN));
   if (bc_le64(h + HDR_INCOMPAT) != 0)
-    return BC_FAIL(err, BC_E_FEATURE, "%s: needs features 0x%" PRIx64 " that this version does not know", path,
-                   bc_le64(h + HDR_INCOMPAT));
+    return BC_FAIL(err, BC_E_FEATURE, "%s: needs features 0x%" PRIx64 " that this version does not know",
+                   path, bc_le64(h + HDR_INCOMPAT));
   if (memcmp(h + HDR_UUID, uuid, 16) != 0)
     return BC_FAIL(err, BC_E_CORRUPT, "%s: belongs to another store", path);
   if (bc_le32(h + HDR_ID) != s->id)
@@ -339,8 +339,8 @@ static bc_status check_footer(bc_segment *s, const char *path, bc_err *err)
   s->dir_hash = bc_le64(f + FTR_DIR_HASH);
   if (bc_le32(f + FTR_ID) != s->id || s->dir_off < HDR_SIZE || s->dir_bytes < DIR_SIZE ||
       !bc_in_bounds(s->dir_off, s->dir_bytes, s->map.n - FTR_SIZE))
-    return BC_FAIL(err, BC_E_CORRUPT, "%s: directory at %" PRIu64 ", %" PRIu64 " bytes, outside the file", path,
-                   s->dir_off, s->dir_bytes);
+    return BC_FAIL(err, BC_E_CORRUPT, "%s: directory at %" PRIu64 ", %" PRIu64 " bytes, outside the file",
+                   path, s->dir_off, s->dir_bytes);
   return BC_OK;
 }
 
@@ -350,8 +350,8 @@ static bc_status check_directory(bc_segment *s, const char *path, bool deep, bc_
   const uint64_t schema = bc_le32(d + DIR_SCHEMA_BYTES), rest = s->dir_bytes - DIR_SIZE;
   if (schema > rest || bc_le64(d + DIR_TILES) != s->n_tiles || bc_le32(d + DIR_RESERVED) != 0 ||
       s->n_tiles > (rest - schema) / ENT_SIZE)
-    return BC_FAIL(err, BC_E_CORRUPT, "%s: directory of %" PRIu64 " bytes for %" PRIu64 " tiles", path, s->dir_bytes,
-                   s->n_tiles);
+    return BC_FAIL(err, BC_E_CORRUPT, "%s: directory of %" PRIu64 " bytes for %" PRIu64 " tiles", path,
+                   s->dir_bytes, s->n_tiles);
   s->schema = (bc_bytes){ d + DIR_SIZE, (size_t)schema };
   s->entries = (bc_bytes){ d + DIR_SIZE + schema, (size_t)(rest - schema) };
   if (deep && bc_hash64(d, (size_t)s->dir_bytes) != s->dir_hash)
@@ -359,8 +359,8 @@ static bc_status check_directory(bc_segment *s, const char *path, bool deep, bc_
   return BC_OK;
 }
 
-bc_status bc_segment_open(const char *folder, uint32_t id, const uint8_t uuid[16], bool deep, bc_segment **out,
-                          bc_err *err)
+bc_status bc_segment_open(const char *folder, uint32_t id, const uint8_t uuid[16], bool deep,
+                          bc_segment **out, bc_err *err)
 {
   bc_status st = BC_OK;
   char name[BC_SEGMENT_NAME];
@@ -409,8 +409,8 @@ bc_status bc_segment_slice(const bc_segment *s, uint64_t off, uint64_t len, bc_b
 {
   if (!bc_bytes_sub((bc_bytes){ s->map.p, s->map.n }, off, len, out))
     return BC_FAIL(err, BC_E_CORRUPT,
-                   "segment %" PRIu32 ": %" PRIu64 " bytes at %" PRIu64 " lie outside its %zu bytes", s->id, len, off,
-                   s->map.n);
+                   "segment %" PRIu32 ": %" PRIu64 " bytes at %" PRIu64 " lie outside its %zu bytes", s->id,
+                   len, off, s->map.n);
   return BC_OK;
 }
 
@@ -425,7 +425,8 @@ static bc_status read_entry(const bc_segment *s, size_t *at, bc_tile_rec *rec, b
   const uint64_t bytes = bc_le32(e.p + ENT_BYTES), head_bytes = bc_le32(e.p + ENT_HEAD_BYTES);
   if (bytes != ENT_SIZE + head_bytes || bc_le32(e.p + ENT_RESERVED) != 0 ||
       !bc_bytes_sub(s->entries, *at + ENT_SIZE, head_bytes, head))
-    return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 ": a directory entry of %" PRIu64 " bytes", s->id, bytes);
+    return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 ": a directory entry of %" PRIu64 " bytes", s->id,
+                   bytes);
   *rec = (bc_tile_rec){
     .head_segment = s->id,
     .segment = bc_le32(e.p + ENT_SEGMENT),
@@ -454,4 +455,41 @@ bc_status bc_segment_each(const bc_segment *s, bc_segment_fn each, void *ctx, bc
     return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 ": %zu bytes after the last directory entry", s->id,
                    s->entries.n - at);
   return BC_OK;
+}
+
+typedef struct gaps {
+  const bc_segment *s;
+  uint64_t at;
+} gaps;
+
+static bc_status zero_until(gaps *g, uint64_t end, bc_err *err)
+{
+  if (end < g->at || end > g->s->dir_off)
+    return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 ": payloads overlap at byte %" PRIu64, g->s->id,
+                   end);
+  for (; g->at < end; g->at++)
+    if (g->s->map.p[g->at] != 0)
+      return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 ": byte %" PRIu64 " between payloads is not zero",
+                     g->s->id, g->at);
+  return BC_OK;
+}
+
+static bc_status next_payload(void *ctx, const bc_tile_rec *rec, bc_bytes head, bc_err *err)
+{
+  gaps *g = ctx;
+  (void)head;
+  /* A tile without payload, or one whose equal was stored before it, takes no room. */
+  if (rec->segment != g->s->id || rec->stored == 0 || rec->offset < g->at) return BC_OK;
+  BC_RET(zero_until(g, rec->offset, err));
+  if (!bc_in_bounds(rec->offset, rec->stored, g->s->dir_off))
+    return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 ": a payload reaches into the directory", g->s->id);
+  g->at = rec->offset + rec->stored;
+  return BC_OK;
+}
+
+bc_status bc_segment_check_gaps(const bc_segment *s, bc_err *err)
+{
+  gaps g = { s, HDR_SIZE };
+  BC_RET(bc_segment_each(s, next_payload, &g, err));
+  return zero_until(&g, s->dir_off, err);
 }

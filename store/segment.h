@@ -49,6 +49,8 @@ bc_status bc_segment_slice(const bc_segment *s, uint64_t off, uint64_t len, bc_b
                            bc_err *err) BC_MUST_CHECK;
 bc_bytes bc_segment_schema(const bc_segment *s);
 uint64_t bc_segment_count(const bc_segment *s);
+/* Bytes that belong to no payload are zero, and payloads follow one another: BC_E_CORRUPT otherwise. */
+bc_status bc_segment_check_gaps(const bc_segment *s, bc_err *err) BC_MUST_CHECK;
 /* Walk the directory: record and head of each tile. */
 typedef bc_status (*bc_segment_fn)(void *ctx, const bc_tile_rec *rec, bc_bytes head, bc_err *err);
 bc_status bc_segment_each(const bc_segment *s, bc_segment_fn each, void *ctx, bc_err *err) BC_MUST_CHECK;

@@ -24,6 +24,8 @@ void bc_tile_close(bc_tile *t); /* safe twice */
 bc_status bc_snapshot_scan(bc_snapshot *s, uint32_t cell, int64_t t_from, int64_t t_to,
                            const uint16_t *wanted, size_t n_wanted, bc_tile_fn each, void *ctx,
                            bc_err *err) BC_MUST_CHECK;
+/* One tile's record; BC_E_NOTFOUND without text. */
+bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *out, bc_err *err) BC_MUST_CHECK;
 /* Map what a record points to and parse the head; the head must name the same key. */
 bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
                            bc_err *err) BC_MUST_CHECK;

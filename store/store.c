@@ -38,7 +38,8 @@ bc_status bc_meta_put_uuid(bc_txn *t, const uint8_t uuid[16], bc_err *err)
   return bc_meta_put(t, BC_META_UUID_HI, bc_le64(uuid + 8), err);
 }
 
-static bc_status put_record(bc_txn *t, bc_table table, bc_bytes key, bc_status encoded, bc_buf *b, bc_err *err)
+static bc_status put_record(bc_txn *t, bc_table table, bc_bytes key, bc_status encoded, bc_buf *b,
+                            bc_err *err)
 {
   const bc_status st = encoded == BC_OK ? bc_txn_put(t, table, key, (bc_bytes){ b->p, b->n }, err) : encoded;
   bc_buf_dispose(b);
@@ -126,8 +127,8 @@ void bc_usage_add(bc_usage *u, const bc_tile_rec *r, int64_t t_first, int64_t t_
 
 static void uuid_text(const uint8_t u[16], char out[37])
 {
-  (void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2],
-                 u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+  (void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
+                 u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
 }
 
 static bool uuid_parse(const char *s, uint8_t out[16])
@@ -152,12 +153,12 @@ static bc_status marker_text(const uint8_t uuid[16], const bc_grid *g, bc_buf *b
 {
   char u[37], y0[BC_NUMBER_TEXT], dy[BC_NUMBER_TEXT], x0[BC_NUMBER_TEXT], dx[BC_NUMBER_TEXT];
   uuid_text(uuid, u);
-  BC_RET(bc_buf_printf(b, err, "biocube store\nformat %d.%d\nuuid %s\nincompat 0\ncompat 0\n", BC_FORMAT_MAJOR,
-                       BC_FORMAT_MINOR, u));
-  BC_RET(bc_buf_printf(b, err, "grid %s %s %s %s %" PRIu32 " %s %s %" PRIu32 " %" PRIu32 " %s %s\n", g->name, g->crs,
-                       bc_number_text(g->y0, y0), bc_number_text(g->dy, dy), g->ny, bc_number_text(g->x0, x0),
-                       bc_number_text(g->dx, dx), g->nx, g->cell, g->cell_registered ? "cell" : "node",
-                       g->wraps ? "wraps" : "bounded"));
+  BC_RET(bc_buf_printf(b, err, "biocube store\nformat %d.%d\nuuid %s\nincompat 0\ncompat 0\n",
+                       BC_FORMAT_MAJOR, BC_FORMAT_MINOR, u));
+  BC_RET(bc_buf_printf(b, err, "grid %s %s %s %s %" PRIu32 " %s %s %" PRIu32 " %" PRIu32 " %s %s\n", g->name,
+                       g->crs, bc_number_text(g->y0, y0), bc_number_text(g->dy, dy), g->ny,
+                       bc_number_text(g->x0, x0), bc_number_text(g->dx, dx), g->nx, g->cell,
+                       g->cell_registered ? "cell" : "node", g->wraps ? "wraps" : "bounded"));
   return bc_buf_printf(b, err, "check %016" PRIx64 "\n", bc_hash64(b->p, b->n));
 }
 
@@ -165,9 +166,8 @@ static bool parse_grid_line(const char *line, bc_grid *g)
 {
   char reg[8], wraps[8];
   memset(g, 0, sizeof *g);
-  const int n =
-      sscanf(line, "grid %63s %31s %lf %lf %" SCNu32 " %lf %lf %" SCNu32 " %" SCNu32 " %7s %7s", g->name, g->crs, &g->y0,
-             &g->dy, &g->ny, &g->x0, &g->dx, &g->nx, &g->cell, reg, wraps);
+  const int n = sscanf(line, "grid %63s %31s %lf %lf %" SCNu32 " %lf %lf %" SCNu32 " %" SCNu32 " %7s %7s",
+                       g->name, g->crs, &g->y0, &g->dy, &g->ny, &g->x0, &g->dx, &g->nx, &g->cell, reg, wraps);
   if (n != 11) return false;
   g->cell_registered = strcmp(reg, "cell") == 0;
   g->wraps = strcmp(wraps, "wraps") == 0;
@@ -191,21 +191,23 @@ static bc_status parse_marker(bc_store *st, char *text, size_t n, bc_err *err)
   char uuid[40];
   uint64_t incompat = 0, sum = 0;
   if (strncmp(text, "biocube store\n", 14) != 0)
-    return BC_FAIL(err, BC_E_CORRUPT, "%s: not a biocube store (its file %s is something else)", st->path, BC_MARKER);
+    return BC_FAIL(err, BC_E_CORRUPT, "%s: not a biocube store (its file %s is something else)", st->path,
+                   BC_MARKER);
   const char *format = marker_line(text, "format"), *u = marker_line(text, "uuid");
   const char *inc = marker_line(text, "incompat"), *check = marker_line(text, "check");
   const char *grid = marker_line(text, "grid");
   if (format == NULL || sscanf(format, "%d.%d", &major, &minor) != 2)
     return BC_FAIL(err, BC_E_CORRUPT, "%s/%s: no line format", st->path, BC_MARKER);
   if (major != BC_FORMAT_MAJOR)
-    return BC_FAIL(err, BC_E_VERSION, "%s: store format %d.%d, this version reads %d.x: use a newer bctool", st->path,
-                   major, minor, BC_FORMAT_MAJOR);
+    return BC_FAIL(err, BC_E_VERSION, "%s: store format %d.%d, this version reads %d.x: use a newer bctool",
+                   st->path, major, minor, BC_FORMAT_MAJOR);
   if (check == NULL || sscanf(check, "%16" SCNx64, &sum) != 1 ||
-      sum != bc_hash64(text, (size_t)(check - text) - strlen("check ")))
+      sum != bc_hash64(text, (size_t)(check - text) - strlen("check ")) || check + 17 != text + n ||
+      text[n - 1] != '\n')
     return BC_FAIL(err, BC_E_CHECKSUM, "%s/%s: damaged (checksum of its %zu bytes)", st->path, BC_MARKER, n);
   if (inc == NULL || sscanf(inc, "%" SCNu64, &incompat) != 1 || incompat != 0)
-    return BC_FAIL(err, BC_E_FEATURE, "%s: needs features 0x%" PRIx64 " that this version does not know", st->path,
-                   incompat);
+    return BC_FAIL(err, BC_E_FEATURE, "%s: needs features 0x%" PRIx64 " that this version does not know",
+                   st->path, incompat);
   if (u == NULL || sscanf(u, "%39s", uuid) != 1 || !uuid_parse(uuid, st->uuid) || grid == NULL ||
       !parse_grid_line(grid - strlen("grid "), &st->grid))
     return BC_FAIL(err, BC_E_CORRUPT, "%s/%s: no line uuid or grid", st->path, BC_MARKER);
@@ -262,7 +264,8 @@ static bc_status fill_folder(const char *tmp, const bc_grid *grid, bc_err *err)
   bc_outfile f = { .fd = -1 };
   char *segments = bc_asprintf("%s/" BC_SEGMENTS, tmp), *index = bc_asprintf("%s/" BC_INDEX, tmp);
   char *marker = bc_asprintf("%s/" BC_MARKER, tmp);
-  if (segments == NULL || index == NULL || marker == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory"));
+  if (segments == NULL || index == NULL || marker == NULL)
+    BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory"));
   bc_os_random(uuid, sizeof uuid);
   uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40); /* RFC 4122: random */
   uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
@@ -323,12 +326,14 @@ static bc_status open_index(bc_store *st, unsigned flags, bc_err *err)
   char *folder = bc_asprintf("%s/" BC_INDEX, st->path);
   if (folder == NULL) return BC_FAIL(err, BC_E_NOMEM, "store: no memory");
   if (!bc_os_is_own_dir(folder)) {
-    s = BC_FAIL(err, BC_E_CORRUPT, "%s: no folder there (a link is not followed): run bctool reindex", folder);
+    s = BC_FAIL(err, BC_E_CORRUPT, "%s: no folder there (a link is not followed): run bctool reindex",
+                folder);
     bc_free(folder);
     return s;
   }
-  s = bc_index_open(folder, (flags & BC_OPEN_WRITE ? BC_INDEX_WRITE : 0) | (flags & BC_OPEN_NOLOCK ? BC_INDEX_NOLOCK : 0),
-                    &st->ix, err);
+  s = bc_index_open(
+      folder, (flags & BC_OPEN_WRITE ? BC_INDEX_WRITE : 0) | (flags & BC_OPEN_NOLOCK ? BC_INDEX_NOLOCK : 0),
+      &st->ix, err);
   bc_free(folder);
   if (s == BC_OK) s = bc_txn_begin(st->ix, false, &t, err);
   if (s == BC_OK) s = bc_meta_get(t, BC_META_UUID_LO, &lo, err);
@@ -403,8 +408,9 @@ const char *bc_store_path(const bc_store *st) { return st->path; }
 bc_status bc_store_check_process(const bc_store *st, bc_err *err)
 {
   if (st->pid == bc_os_pid()) return BC_OK;
-  return BC_FAIL(err, BC_E_INVAL, "%s: opened by process %ld, used by its fork %ld: open it again after fork()",
-                 st->path, st->pid, bc_os_pid());
+  return BC_FAIL(err, BC_E_INVAL,
+                 "%s: opened by process %ld, used by its fork %ld: open it again after fork()", st->path,
+                 st->pid, bc_os_pid());
 }
 
 /* ---- segments ---- */
@@ -452,7 +458,8 @@ static bc_status load_grid(void *ctx, bc_bytes key, bc_bytes value, bool *stop, 
 {
   bc_schema *s = ctx;
   (void)stop;
-  if (key.n != 1 || key.p[0] != s->n_grids) return BC_FAIL(err, BC_E_CORRUPT, "index: grids: run bctool reindex");
+  if (key.n != 1 || key.p[0] != s->n_grids)
+    return BC_FAIL(err, BC_E_CORRUPT, "index: grids: run bctool reindex");
   return bc_grid_decode(value, &s->grids[s->n_grids++], err);
 }
 
@@ -481,7 +488,8 @@ static bc_status load_schema(bc_txn *t, uint64_t counter, bc_schema **out, bc_er
   BC_TRY(bc_txn_count(t, BC_TABLE_GRIDS, &grids, err));
   BC_TRY(bc_txn_count(t, BC_TABLE_MODALITIES, &mods, err));
   if (grids == 0 || grids > BC_MAX_GRIDS || mods > BC_MAX_MODALITIES)
-    BC_TRY(BC_FAIL(err, BC_E_CORRUPT, "index: %" PRIu64 " grids, %" PRIu64 " variables: run bctool reindex", grids, mods));
+    BC_TRY(BC_FAIL(err, BC_E_CORRUPT, "index: %" PRIu64 " grids, %" PRIu64 " variables: run bctool reindex",
+                   grids, mods));
   s->grids = bc_calloc((size_t)grids, sizeof *s->grids);
   s->modalities = bc_calloc((size_t)mods + 1, sizeof *s->modalities);
   if (s->grids == NULL || s->modalities == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory"));
@@ -607,13 +615,19 @@ void bc_tile_close(bc_tile *t)
   memset(t, 0, sizeof *t);
 }
 
-bc_status bc_snapshot_scan(bc_snapshot *s, uint32_t cell, int64_t t_from, int64_t t_to, const uint16_t *wanted,
-                           size_t n_wanted, bc_tile_fn each, void *ctx, bc_err *err)
+bc_status bc_snapshot_scan(bc_snapshot *s, uint32_t cell, int64_t t_from, int64_t t_to,
+                           const uint16_t *wanted, size_t n_wanted, bc_tile_fn each, void *ctx, bc_err *err)
 {
   return bc_txn_tile_scan(s->txn, cell, t_from, t_to, wanted, n_wanted, each, ctx, err);
 }
 
-bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out, bc_err *err)
+bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *out, bc_err *err)
+{
+  return bc_txn_tile_get(s->txn, key, out, err);
+}
+
+bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
+                           bc_err *err)
 {
   bc_status st = BC_OK;
   bc_bytes head;
@@ -625,7 +639,8 @@ bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile
   BC_TRY(bc_segment_slice(out->head_seg, rec->head_offset, rec->head_bytes, &head, err));
   BC_TRY(bc_tile_head_parse(head, &out->head, err));
   if (!bc_tile_key_equal(key, &out->head.key) || out->head.payload_bytes != rec->stored)
-    BC_TRY(BC_FAIL(err, BC_E_CORRUPT, "%s: the index points to another tile in segment %" PRIu32 ": run bctool reindex",
+    BC_TRY(BC_FAIL(err, BC_E_CORRUPT,
+                   "%s: the index points to another tile in segment %" PRIu32 ": run bctool reindex",
                    bc_snapshot_tile_text(s, key, text, sizeof text), rec->head_segment));
   if (rec->stored > 0) {
     if (rec->segment == rec->head_segment)
@@ -643,8 +658,8 @@ char *bc_snapshot_tile_text(const bc_snapshot *s, const bc_tile_key *key, char *
 {
   char when[BC_TIME_TEXT];
   const bc_modality *m = bc_snapshot_modality(s, key->modality);
-  (void)snprintf(buf, cap, "%s/%s, cell %" PRIu32 ", from %s", m == NULL ? "?" : m->group, m == NULL ? "?" : m->name,
-                 key->cell, bc_time_format_short(key->time, when));
+  (void)snprintf(buf, cap, "%s/%s, cell %" PRIu32 ", from %s", m == NULL ? "?" : m->group,
+                 m == NULL ? "?" : m->name, key->cell, bc_time_format_short(key->time, when));
   return buf;
 }
 
@@ -677,17 +692,25 @@ static bc_status add_levels(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_
     const uint16_t at = bc_tile_level(&tile.head, l);
     if (at >= c->n) continue;
     const bc_level_stats ls = bc_tile_stats(&tile.head, l);
-    bc_tile_rec part = { .codec = rec.codec,     .n_valid = ls.n_valid, .n_missing = ls.n_missing,
-                         .min = ls.min,          .max = ls.max,         .sum = ls.sum,
-                         .sumsq = ls.sumsq,      .stored = rec.stored / tile.head.nl,
-                         .decoded = rec.decoded / tile.head.nl, .n_absent = rec.n_absent / tile.head.nl };
-    bc_usage_add(&c->levels[at], &part, bc_tile_time(&tile.head, 0), bc_tile_time(&tile.head, tile.head.nt - 1));
+    bc_tile_rec part = { .codec = rec.codec,
+                         .n_valid = ls.n_valid,
+                         .n_missing = ls.n_missing,
+                         .min = ls.min,
+                         .max = ls.max,
+                         .sum = ls.sum,
+                         .sumsq = ls.sumsq,
+                         .stored = rec.stored / tile.head.nl,
+                         .decoded = rec.decoded / tile.head.nl,
+                         .n_absent = rec.n_absent / tile.head.nl };
+    bc_usage_add(&c->levels[at], &part, bc_tile_time(&tile.head, 0),
+                 bc_tile_time(&tile.head, tile.head.nt - 1));
   }
   bc_tile_close(&tile);
   return BC_OK;
 }
 
-bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *levels, size_t n_levels, bc_err *err)
+bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *levels, size_t n_levels,
+                                  bc_err *err)
 {
   level_ctx c = { s, modality, levels, n_levels };
   for (size_t i = 0; i < n_levels; i++)

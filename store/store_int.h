@@ -7,18 +7,18 @@
 
 #include "store/snapshot.h"
 
-#define BC_MARKER "BIOCUBE"
+#define BC_MARKER   "BIOCUBE"
 #define BC_SEGMENTS "segments"
-#define BC_INDEX "index"
-#define BC_LOCK "writer.lock"
+#define BC_INDEX    "index"
+#define BC_LOCK     "writer.lock"
 
 /* Keys of BC_TABLE_META; values are le64. */
-#define BC_META_SNAPSHOT "snapshot"       /* number of commits */
-#define BC_META_SCHEMA "schema"           /* changes with every change of grids or modalities */
+#define BC_META_SNAPSHOT     "snapshot" /* number of commits */
+#define BC_META_SCHEMA       "schema"   /* changes with every change of grids or modalities */
 #define BC_META_NEXT_SEGMENT "next-segment"
-#define BC_META_NEXT_SOURCE "next-source"
-#define BC_META_UUID_LO "uuid-lo"
-#define BC_META_UUID_HI "uuid-hi"
+#define BC_META_NEXT_SOURCE  "next-source"
+#define BC_META_UUID_LO      "uuid-lo"
+#define BC_META_UUID_HI      "uuid-hi"
 
 /* Grids and modalities of one schema counter; immutable, shared by snapshots. */
 typedef struct bc_schema {
@@ -57,7 +57,8 @@ bc_status bc_meta_put_uuid(bc_txn *t, const uint8_t uuid[16], bc_err *err) BC_MU
 bc_status bc_put_grid(bc_txn *t, uint8_t number, const bc_grid *g, bc_err *err) BC_MUST_CHECK;
 bc_status bc_put_modality(bc_txn *t, const bc_modality *m, bc_err *err) BC_MUST_CHECK;
 bc_status bc_put_usage(bc_txn *t, uint16_t modality, const bc_usage *u, bc_err *err) BC_MUST_CHECK;
-bc_status bc_get_usage(bc_txn *t, uint16_t modality, bc_usage *out, bc_err *err) BC_MUST_CHECK; /* absent: empty */
+bc_status bc_get_usage(bc_txn *t, uint16_t modality, bc_usage *out,
+                       bc_err *err) BC_MUST_CHECK; /* absent: empty */
 bc_status bc_put_source(bc_txn *t, const bc_source_rec *s, bc_err *err) BC_MUST_CHECK;
 bc_status bc_get_source(bc_txn *t, uint32_t id, bc_source_rec *out, bc_err *err) BC_MUST_CHECK;
 /* Key of BC_TABLE_SOURCE_HASH: file hash, then the hash of the request. */

@@ -234,7 +234,7 @@ static void gather(const job *j, const bc_block_place *at, float *out)
       load_row(j, at->t0 + t, at->l, at->y0 + y, at->x0, at->nx, out);
 }
 
-static uint32_t bits_of(float f)
+static inline uint32_t bits_of(float f)
 {
   uint32_t b;
 
@@ -258,37 +258,53 @@ BC_HOT static bool all_equal(const float *v, size_t n, uint32_t bits)
 
 enum { LANES = 8 }; /* of sums: a fixed order of addition, so that equal input gives equal bytes everywhere */
 
+typedef int32_t v8i __attribute__((vector_size(32)));
+typedef float v8f __attribute__((vector_size(32)));
+typedef float v4f __attribute__((vector_size(16)));
+typedef double v4d __attribute__((vector_size(32)));
+
 typedef struct row_sums {
-  double sum[LANES], sumsq[LANES];
-  float min[LANES], max[LANES];
-  uint32_t n_valid[LANES];
+  v4d sum[2], sumsq[2];
+  v8f min, max;
+  v8i n_valid;
 } row_sums;
+
+static inline __attribute__((always_inline)) void sum8(const float *v, row_sums *s)
+{
+  v8f x, x0;
+  v8i valid, m;
+
+  memcpy(&x, v, sizeof x);
+  valid = x == x;
+  x0 = (v8f)((v8i)x & valid);
+  for (int h = 0; h < 2; h++) {
+    v4f f;
+    v4d d;
+    memcpy(&f, (const char *)&x0 + 16 * h, sizeof f);
+    d = __builtin_convertvector(f, v4d);
+    s->sum[h] += d;
+    s->sumsq[h] += d * d;
+  }
+  m = x < s->min; /* false for NaN */
+  s->min = (v8f)(((v8i)x & m) | ((v8i)s->min & ~m));
+  m = x > s->max;
+  s->max = (v8f)(((v8i)x & m) | ((v8i)s->max & ~m));
+  s->n_valid -= valid;
+}
 
 BC_HOT static void sum_row(const float *v, size_t n, row_sums *out)
 {
-  row_sums s;
+  const v8f zero = { 0 };
+  row_sums s = { .min = zero + INFINITY, .max = zero - INFINITY };
+  float tail[LANES];
   size_t i = 0;
 
-  for (int j = 0; j < LANES; j++) {
-    s.sum[j] = s.sumsq[j] = 0;
-    s.min[j] = INFINITY;
-    s.max[j] = -INFINITY;
-    s.n_valid[j] = 0;
-  }
-  while (i < n) {
-    float x[LANES];
+  for (; i + LANES <= n; i += LANES)
+    sum8(v + i, &s);
+  if (i < n) {
     for (size_t j = 0; j < LANES; j++)
-      x[j] = i + j < n ? v[i + j] : __builtin_nanf("");
-    for (int j = 0; j < LANES; j++) {
-      const bool valid = x[j] == x[j];
-      const double d = valid ? (double)x[j] : 0;
-      s.sum[j] += d;
-      s.sumsq[j] += d * d;
-      s.min[j] = x[j] < s.min[j] ? x[j] : s.min[j];
-      s.max[j] = x[j] > s.max[j] ? x[j] : s.max[j];
-      s.n_valid[j] += valid;
-    }
-    i += LANES;
+      tail[j] = i + j < n ? v[i + j] : __builtin_nanf("");
+    sum8(tail, &s);
   }
   *out = s;
 }
@@ -300,9 +316,9 @@ static void add_row(bc_level_stats *s, const float *v, size_t n)
 
   sum_row(v, n, &r);
   for (int j = 0; j < LANES; j++) {
-    valid += r.n_valid[j];
-    s->sum += r.sum[j];
-    s->sumsq += r.sumsq[j];
+    valid += (uint32_t)r.n_valid[j];
+    s->sum += r.sum[j / 4][j % 4];
+    s->sumsq += r.sumsq[j / 4][j % 4];
     s->min = BC_MIN(s->min, (double)r.min[j]);
     s->max = BC_MAX(s->max, (double)r.max[j]);
   }

@@ -27,12 +27,14 @@ static void tell(check *c, bc_damage *d, const char *what)
 
 static bc_status cancelled(const check *c, bc_err *err)
 {
-  if (c->progress == NULL || c->progress->cancelled == NULL || !c->progress->cancelled(c->progress->ctx)) return BC_OK;
+  if (c->progress == NULL || c->progress->cancelled == NULL || !c->progress->cancelled(c->progress->ctx))
+    return BC_OK;
   return BC_FAIL(err, BC_E_CANCELLED, "interrupted");
 }
 
 /* Name variable, cell, time and source file of a tile in a finding. */
-static void name_tile(check *c, const bc_tile_key *key, const bc_tile_head *head, bc_source_rec *src, bc_damage *d)
+static void name_tile(check *c, const bc_tile_key *key, const bc_tile_head *head, bc_source_rec *src,
+                      bc_damage *d)
 {
   const bc_modality *m = bc_snapshot_modality(c->snap, key->modality);
   d->has_tile = true;
@@ -66,11 +68,12 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
   }
   if (bc_segment_bytes(seg) != bc_le64(value.p)) {
     char what[160];
-    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": %" PRIu64 " bytes, the index says %" PRIu64, d.segment,
-                   bc_segment_bytes(seg), bc_le64(value.p));
+    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": %" PRIu64 " bytes, the index says %" PRIu64,
+                   d.segment, bc_segment_bytes(seg), bc_le64(value.p));
     d.code = BC_E_CORRUPT;
     tell(c, &d, what);
   }
+  if (c->full && (d.code = bc_segment_check_gaps(seg, &e)) != BC_OK) tell(c, &d, e.msg);
   bc_segment_unref(seg);
   return BC_OK;
 }
@@ -105,7 +108,8 @@ static bc_status decode_block(check *c, const bc_tile *t, uint32_t b, bc_err *er
   c->block.n = 0;
   BC_RET(bc_buf_reserve(&c->block, need, err));
   return bc_tile_read(c->decoder, &t->head, t->payload, b, (bc_pick){ 0, at.nt, 1 }, (bc_pick){ 0, at.ny, 1 },
-                      (bc_pick){ 0, at.nx, 1 }, c->block.p, (ptrdiff_t)((size_t)at.ny * row), (ptrdiff_t)row, err);
+                      (bc_pick){ 0, at.nx, 1 }, c->block.p, (ptrdiff_t)((size_t)at.ny * row), (ptrdiff_t)row,
+                      err);
 }
 
 static bc_status check_bytes(check *c, const bc_tile *t, bc_err *err)
@@ -140,8 +144,8 @@ static bc_status check_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_
   if (d.code == BC_E_NOMEM) return BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
   if (d.code != BC_OK) {
     name_tile(c, &key, opened ? &tile.head : NULL, &src, &d);
-    (void)snprintf(what, sizeof what, "%s: %s%s%s", bc_snapshot_tile_text(c->snap, &key, where, sizeof where), e.msg,
-                   d.source[0] != '\0' ? "; ingest again with --replace: " : "", d.source);
+    (void)snprintf(what, sizeof what, "%s: %s%s%s", bc_snapshot_tile_text(c->snap, &key, where, sizeof where),
+                   e.msg, d.source[0] != '\0' ? "; ingest again with --replace: " : "", d.source);
     tell(c, &d, what);
   }
   if (opened) bc_tile_close(&tile);

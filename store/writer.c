@@ -14,10 +14,10 @@ typedef struct slot {
 typedef struct mod_state {
   bc_modality m;
   bc_usage usage;
-  bool changed;     /* definition: new or grown */
-  bool used;        /* tiles of it are in the pending segment */
-  bool recount;     /* tiles were dropped: usage is counted anew */
-  uint16_t *twins;  /* modalities of the same name in other groups */
+  bool changed;    /* definition: new or grown */
+  bool used;       /* tiles of it are in the pending segment */
+  bool recount;    /* tiles were dropped: usage is counted anew */
+  uint16_t *twins; /* modalities of the same name in other groups */
   size_t n_twins;
 } mod_state;
 
@@ -109,8 +109,7 @@ bc_status bc_writer_open(bc_store *store, bc_writer **out, bc_err *err)
   bc_status st = BC_OK;
   bc_snapshot *s = NULL;
   *out = NULL;
-  if (!store->write)
-    return BC_FAIL(err, BC_E_READONLY, "%s: opened for reading only", store->path);
+  if (!store->write) return BC_FAIL(err, BC_E_READONLY, "%s: opened for reading only", store->path);
   bc_writer *w = bc_calloc(1, sizeof *w);
   if (w == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
   w->st = store;
@@ -162,20 +161,22 @@ static bc_status extend_levels(mod_state *s, const bc_modality *def, uint16_t *l
 static bc_status merge_modality(mod_state *s, const bc_modality *def, uint16_t *level_index, bc_err *err)
 {
   if (strcmp(s->m.units, def->units) != 0)
-    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: in units %s in the store, in %s here: convert, or use another --group",
-                   def->group, def->name, s->m.units, def->units);
+    return BC_FAIL(err, BC_E_CONFLICT,
+                   "%s/%s: in units %s in the store, in %s here: convert, or use another --group", def->group,
+                   def->name, s->m.units, def->units);
   if ((s->m.n_levels == 0) != (def->n_levels == 0))
-    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s levels in the store, %s here: use another --group", def->group,
-                   def->name, s->m.n_levels == 0 ? "without" : "with", def->n_levels == 0 ? "without" : "with");
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s levels in the store, %s here: use another --group",
+                   def->group, def->name, s->m.n_levels == 0 ? "without" : "with",
+                   def->n_levels == 0 ? "without" : "with");
   if (def->n_levels > 0 && strcmp(s->m.level_units, def->level_units) != 0)
     return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: levels in %s in the store, in %s here", def->group, def->name,
                    s->m.level_units, def->level_units);
   if (s->m.precision != def->precision)
-    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: stored with precision %g (0 = exact), asked for %g", def->group, def->name,
-                   s->m.precision, def->precision);
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: stored with precision %g (0 = exact), asked for %g",
+                   def->group, def->name, s->m.precision, def->precision);
   if ((s->m.bucket == BC_BUCKET_STATIC) != (def->bucket == BC_BUCKET_STATIC))
-    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s time in the store, %s time here: use another --group", def->group,
-                   def->name, s->m.bucket == BC_BUCKET_STATIC ? "without" : "with",
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s time in the store, %s time here: use another --group",
+                   def->group, def->name, s->m.bucket == BC_BUCKET_STATIC ? "without" : "with",
                    def->bucket == BC_BUCKET_STATIC ? "without" : "with");
   if (s->m.cadence == 0 && def->cadence != 0) {
     s->m.cadence = def->cadence;
@@ -193,21 +194,24 @@ static bc_status merge_modality(mod_state *s, const bc_modality *def, uint16_t *
   return extend_levels(s, def, level_index, err);
 }
 
-bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id, uint16_t *level_index, bc_err *err)
+bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id, uint16_t *level_index,
+                             bc_err *err)
 {
   BC_RET(bc_modality_check(def, err));
   if (def->grid >= w->n_grids)
-    return BC_FAIL(err, BC_E_INVAL, "%s/%s: grid %d, the store has %zu", def->group, def->name, def->grid, w->n_grids);
+    return BC_FAIL(err, BC_E_INVAL, "%s/%s: grid %d, the store has %zu", def->group, def->name, def->grid,
+                   w->n_grids);
   for (size_t i = 0; i < w->n_mods; i++) {
     const bc_modality *m = &w->mods[i].m;
     if (strcmp(m->name, def->name) != 0 || strcmp(m->group, def->group) != 0) continue;
     if (m->grid != def->grid)
-      return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: on grid %s in the store: use another --group", def->group, def->name,
-                     w->grids[m->grid].name);
+      return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: on grid %s in the store: use another --group", def->group,
+                     def->name, w->grids[m->grid].name);
     *id = (uint16_t)i;
     return merge_modality(&w->mods[i], def, level_index, err);
   }
-  if (w->n_mods >= BC_MAX_MODALITIES) return BC_FAIL(err, BC_E_RANGE, "more than %u variables", BC_MAX_MODALITIES);
+  if (w->n_mods >= BC_MAX_MODALITIES)
+    return BC_FAIL(err, BC_E_RANGE, "more than %u variables", BC_MAX_MODALITIES);
   mod_state *p = bc_realloc(w->mods, (w->n_mods + 1) * sizeof *p);
   if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
   w->mods = p;
@@ -517,7 +521,8 @@ static int by_key(const void *a, const void *b)
 }
 
 /* Steps of a pending tile, for the usage: its head is in the segment that was just published. */
-static bc_status tile_span(const bc_segment *seg, const bc_tile_rec *r, int64_t *first, int64_t *last, bc_err *err)
+static bc_status tile_span(const bc_segment *seg, const bc_tile_rec *r, int64_t *first, int64_t *last,
+                           bc_err *err)
 {
   bc_bytes head;
   bc_tile_head h;
@@ -654,7 +659,7 @@ static void reset(bc_writer *w, bool committed)
   w->seg = NULL;
   w->n_drops = 0;
   w->n_sources = 0;
-  memset(w->slots, 0, w->n_slots * sizeof *w->slots);
+  if (w->n_slots > 0) memset(w->slots, 0, w->n_slots * sizeof *w->slots);
   for (size_t i = 0; i < w->n_mods; i++) {
     if (committed) w->mods[i].changed = false;
     w->mods[i].used = w->mods[i].recount = false;

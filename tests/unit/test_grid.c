@@ -195,6 +195,36 @@ Test(grid, from_axes_that_jump)
   cr_assert(g.x0 == -1 && g.dx == .5 && g.nx == 4 && !g.wraps);
 }
 
+/* A twelfth of a degree is recognised in floats, though 0.08333 would fit them as well. */
+Test(grid, from_axes_of_twelfths)
+{
+  double *const lat = ramp(45 - 1 / 24., -1 / 12., 36, true), *const lon =
+                                                                  ramp(-75 + 1 / 24., 1 / 12., 36, true);
+  bc_err err;
+  bc_grid g;
+
+  cr_assert_eq(join(lat, 36, lon, 36, &g, &err), BC_OK, "%s", err.msg);
+  cr_assert(g.dx == 360. / 4320 && g.dy == -360. / 4320, "%.17g", g.dx);
+  cr_assert_str_eq(g.name, "wgs84-0p083333-36x36");
+}
+
+/* Few columns far apart: nothing closes the circle, and no column stands twice. */
+Test(grid, from_axes_with_wide_steps)
+{
+  static const double k_lat[] = { 50, -50 }, k_lon[] = { 0.625, 125.625, 250.625 };
+  bc_err err;
+  bc_grid g;
+  bc_box b;
+
+  cr_assert_eq(bc_grid_from_axes(k_lat, 2, k_lon, 3, &g, &err), BC_OK, "%s", err.msg);
+  cr_assert(g.nx == 3 && g.dx == 125 && g.x0 == 0.625 && !g.wraps);
+  cr_assert_eq(bc_grid_x(&g, 2), -109.375);
+  cr_assert_eq(bc_grid_box(&g, -180, -90, 180, 90, &b, &err), BC_OK);
+  cr_assert(b.x == 0 && b.nx == 3 && b.ny == 2);
+  cr_assert_eq(bc_grid_box(&g, -110, 0, 0, 90, &b, &err), BC_OK);
+  cr_assert(b.x == 2 && b.nx == 1 && b.ny == 1);
+}
+
 /* Steps that no decimal says, as doubles and as floats: every node is found again within float noise. */
 Test(grid, from_axes_with_crooked_steps)
 {
@@ -283,6 +313,21 @@ Test(grid, uneven_axis_names_the_worst_value)
 
   cr_assert_eq(bc_grid_from_axes(k_lat, 6, k_lon, 6, &g, &err), BC_E_UNSUPPORTED);
   cr_assert(strstr(err.msg, "value 3") != NULL && strstr(err.msg, "3.25") != NULL, "%s", err.msg);
+}
+
+static bool fail_nth(void *ctx) { return (*(int *)ctx)-- == 0; }
+
+Test(grid, from_axes_when_memory_is_short)
+{
+  static const double k_v[] = { 3, 2, 1 };
+
+  for (int n = 0; n < 3; n++) {
+    int countdown = n;
+    bc_grid g;
+    bc_alloc_set_hook(fail_nth, &countdown);
+    cr_expect_eq(bc_grid_from_axes(k_v, 3, k_v, 3, &g, NULL), n < 2 ? BC_E_NOMEM : BC_OK);
+    bc_alloc_set_hook(NULL, NULL);
+  }
 }
 
 /* ---- positions ---- */

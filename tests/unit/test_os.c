@@ -202,6 +202,7 @@ Test(os, existing_files_are_kept_unless_asked)
   cr_assert_eq(bc_os_out_write(&f, "first", 5, &err), BC_OK);
   cr_assert_eq(bc_os_out_publish(&f, false, &err), BC_OK);
   cr_assert_eq(bc_os_out_publish(&g, false, &err), BC_E_EXISTS);
+  cr_assert(strstr(err.msg, "/race exists already: choose another name") != NULL, "%s", err.msg);
   bc_os_out_discard(&g);
   holds(in_folder("race"), "first");
   cr_assert_eq(files_in_folder(), 2);

@@ -28,7 +28,7 @@ static const bct_opt k_query_opts[] = {
   BCT_OPT(TEXT, 'o', "output", "FILE", query_args, output,
           "file to write, - for stdout; without it a table on a terminal, CSV into a pipe"),
   BCT_OPT(TEXT, 'f', "format", "FORMAT", query_args, format,
-          "npy, npz, safetensors, netcdf, csv, json, jsonl, table, png; else by the suffix of FILE"),
+          "npy, npz, safetensors, netcdf, csv, tsv, json, jsonl, table, png; else by the suffix of FILE"),
   BCT_OPT(FLAG, 0, "overwrite", NULL, query_args, overwrite, "replace FILE if it exists"),
   BCT_OPT(FLAG, 0, "fail-empty", NULL, query_args, fail_empty,
           "exit with 1 when the store holds nothing in that span or box"),

@@ -143,10 +143,8 @@ void bct_help_family(const char *prefix, FILE *out)
 
 /* ---- man pages ---- */
 
-/* Text as roff: backslash and hyphen escaped, no line begins with a control character. */
-static void roff(FILE *out, const char *text)
+static void roff_word(FILE *out, const char *text)
 {
-  if (*text == '.' || *text == '\'') (void)fputs("\\&", out);
   for (; *text != '\0'; text++) {
     if (*text == '\\')
       (void)fputs("\\e", out);
@@ -157,6 +155,13 @@ static void roff(FILE *out, const char *text)
     else
       (void)fputc(*text, out);
   }
+}
+
+/* A line of text: backslash and hyphen escaped, not to be taken for a request. */
+static void roff(FILE *out, const char *text)
+{
+  if (*text == '.' || *text == '\'') (void)fputs("\\&", out);
+  roff_word(out, text);
   (void)fputc('\n', out);
 }
 
@@ -179,9 +184,12 @@ static void man_options(FILE *out, const bct_opt *opts)
     (void)fputs(".TP\n.B ", out);
     if (o->letter != 0) (void)fprintf(out, "\\-%c, ", o->letter);
     (void)fputs("\\-\\-", out);
-    for (const char *p = o->name; *p != '\0'; p++)
-      (void)fputs(*p == '-' ? "\\-" : (char[2]){ *p, '\0' }, out);
-    if (o->metavar != NULL) (void)fprintf(out, " \\fI%s\\fR", o->metavar);
+    roff_word(out, o->name);
+    if (o->metavar != NULL) {
+      (void)fputs(" \\fI", out);
+      roff_word(out, o->metavar);
+      (void)fputs("\\fR", out);
+    }
     (void)fputc('\n', out);
     roff(out, o->help);
   }
