@@ -24,9 +24,9 @@ static const char *const k_glyphs[LAST - FIRST + 1] = {
   "~0o2l2e0b",                            /* ) */
   "2n2h 0m4i 4m0i",                       /* * */
   "0h6h 3e3k",                            /* + */
-  "~1d1c0b",                              /* , */
+  "~2d2c1b",                              /* , */
   "0h4h",                                 /* - */
-  "0d0d",                                 /* . */
+  "1d1d",                                 /* . */
   "0c4o",                                 /* / */
   "~3n0n0d6d6n3n",                        /* 0 */
   "2l4n4d",                               /* 1 */

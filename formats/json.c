@@ -18,7 +18,7 @@ struct bc_json {
   int depth;
   bool object[MAX_DEPTH]; /* is the level an object; else an array */
   bool filled[MAX_DEPTH]; /* has it a value */
-  bool done;              /* the outermost value is complete */
+  bool done;              /* the outermost value has begun */
 };
 
 /* Length of the valid UTF-8 sequence at s, 0 when there is none. */
@@ -107,8 +107,8 @@ static void misuse(bc_json *j, const char *what)
 /* What stands before every value: comma, line feed, key. */
 static void lead_in(bc_json *j, const char *key)
 {
-  if (j->done) misuse(j, "a second outermost value");
   if (j->depth == 0) {
+    if (j->done) misuse(j, "a second outermost value");
     if (key != NULL) misuse(j, "a key outside an object");
     j->done = true;
     return;

@@ -13,6 +13,7 @@ static void put_attrs(bc_json *j, const bc_attr *attrs, int32_t n)
   bc_json_begin_object(j, "attrs");
   for (int32_t i = 0; i < n; i++) {
     double number = 0;
+    if (!bc_attr_travels(attrs[i].name)) continue;
     if (attrs[i].numeric && bc_number_parse(attrs[i].value, &number))
       bc_json_num(j, attrs[i].name, number);
     else

@@ -69,23 +69,6 @@ static bc_status put_number(nc_file *f, int var, const char *name, double value,
   return BC_OK;
 }
 
-/* Attributes that say how the source stored its values, or that we write ourselves. Ranges are in packed
- * units in many files: readers would mask good values by them. */
-static bool is_ours(const char *name)
-{
-  static const char *const k_ours[] = {
-    "_FillValue",     "missing_value", "scale_factor", "add_offset",
-    "coordinates",    "units",         "bounds",       "valid_min",
-    "valid_max",      "valid_range",   "grid_mapping", "ancillary_variables",
-    "cell_measures",  "CLASS",         "NAME",         "DIMENSION_LIST",
-    "REFERENCE_LIST", "actual_range",
-  };
-  for (size_t i = 0; i < BC_ARRAY_LEN(k_ours); i++) {
-    if (strcmp(k_ours[i], name) == 0) return true;
-  }
-  return strncmp(name, "_Netcdf4", 8) == 0 || strncmp(name, "_NC", 3) == 0;
-}
-
 static bc_status put_attr(nc_file *f, int var, const bc_attr *a, bc_err *err)
 {
   double number = 0;
@@ -332,7 +315,7 @@ static bc_status define_var(nc_file *f, int32_t i, bc_err *err)
   BC_RET(put_fill(f, f->var[i], v->dtype, f->labels[i], err));
   if (v->units[0] != '\0') BC_RET(put_text(f, f->var[i], "units", v->units, err));
   for (int32_t k = 0; k < v->n_attrs; k++) {
-    if (!is_ours(v->attrs[k].name)) BC_RET(put_attr(f, f->var[i], &v->attrs[k], err));
+    if (bc_attr_travels(v->attrs[k].name)) BC_RET(put_attr(f, f->var[i], &v->attrs[k], err));
   }
   if (v->group[0] != '\0' && bc_var_attr(v, "group") == NULL)
     BC_RET(put_text(f, f->var[i], "group", v->group, err));
@@ -406,7 +389,8 @@ static bc_status put_globals(nc_file *f, bc_err *err)
   BC_RET(put_defaults(f, err));
   for (int32_t k = 0; k < in->n_attrs; k++) {
     const char *name = in->attrs[k].name;
-    if (strcmp(name, "Conventions") == 0 || strcmp(name, "featureType") == 0 || is_ours(name)) continue;
+    if (strcmp(name, "Conventions") == 0 || strcmp(name, "featureType") == 0 || !bc_attr_travels(name))
+      continue;
     BC_RET(put_attr(f, NC_GLOBAL, &in->attrs[k], err));
   }
   return BC_OK;

@@ -18,7 +18,7 @@ enum { DOS_DATE = 0x21 /* 1980-01-01: equal answers give equal files */ };
 typedef struct npz {
   zip_t *zip;
   bc_out *out;
-  uint64_t at; /* where the archive is written next */
+  uint64_t at, size; /* of the archive: where it is written next, how far it was */
   bc_pull pull;
   zip_error_t zerr;
   bc_status st;
@@ -45,7 +45,7 @@ static zip_int64_t keep(npz *z, bc_status st)
 
 static zip_int64_t seek_archive(npz *z, void *data, zip_uint64_t len)
 {
-  const zip_int64_t to = zip_source_seek_compute_offset(z->at, z->at, data, len, &z->zerr);
+  const zip_int64_t to = zip_source_seek_compute_offset(z->at, z->size, data, len, &z->zerr);
   if (to < 0) return -1;
   z->at = (uint64_t)to;
   return 0;
@@ -67,10 +67,11 @@ static zip_int64_t archive_callback(void *user, void *data, zip_uint64_t len, zi
   case ZIP_SOURCE_WRITE:
     if (keep(z, bc_out_pwrite(z->out, data, (size_t)len, z->at, &z->err)) < 0) return -1;
     z->at += len;
+    z->size = BC_MAX(z->size, z->at);
     return (zip_int64_t)len;
   case ZIP_SOURCE_SEEK_WRITE: return seek_archive(z, data, len);
   case ZIP_SOURCE_TELL_WRITE: return (zip_int64_t)z->at;
-  case ZIP_SOURCE_BEGIN_WRITE: z->at = 0; return 0;
+  case ZIP_SOURCE_BEGIN_WRITE: z->at = z->size = 0; return 0;
   default: return 0; /* nothing to read, nothing to release: bc_out publishes or discards */
   }
 }

@@ -6,63 +6,29 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/datetime.h"
+
 const bc_color bc_black = { 28, 30, 34 }, bc_grey = { 105, 110, 118 }, bc_white = { 255, 255, 255 };
 
 /* ---- encoder ---- */
 
-typedef struct encoder {
-  bc_out *out;
-  bc_status st;
-  bc_err *err;
-  png_structp png;
-  png_infop info;
-} encoder;
-
-static void on_error(png_structp png, png_const_charp message)
-{
-  encoder *e = png_get_error_ptr(png);
-  if (e->st == BC_OK)
-    e->st = BC_FAIL_SYS(e->err, BC_E_INTERNAL, "png", 0, "%s: libpng: %s", e->out->path, message);
-  png_longjmp(png, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message) { (void)png, (void)message; }
-
-static void on_write(png_structp png, png_bytep data, size_t n)
-{
-  encoder *e = png_get_io_ptr(png);
-  e->st = bc_out_write(e->out, data, n, e->err);
-  if (e->st != BC_OK) png_error(png, "output");
-}
-
-static void on_flush(png_structp png) { (void)png; }
-
-/* Comes back early by longjmp; nothing of its own may need releasing. */
-static void encode(encoder *e, const bc_canvas *c)
-{
-  if (setjmp(png_jmpbuf(e->png)) != 0) return;
-  png_set_write_fn(e->png, e, on_write, on_flush);
-  png_set_IHDR(e->png, e->info, (png_uint_32)c->w, (png_uint_32)c->h, 8, PNG_COLOR_TYPE_RGB,
-               PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-  png_set_sRGB(e->png, e->info, PNG_sRGB_INTENT_PERCEPTUAL);
-  png_write_info(e->png, e->info);
-  for (int y = 0; y < c->h; y++)
-    png_write_row(e->png, c->rgb + 3 * (size_t)y * (size_t)c->w);
-  png_write_end(e->png, e->info);
-}
-
 bc_status bc_canvas_png(const bc_canvas *c, struct bc_out *out, bc_err *err)
 {
-  encoder e = { .out = out, .st = BC_OK, .err = err };
+  bc_status st = BC_OK;
+  png_image image = { .version = PNG_IMAGE_VERSION, .width = (png_uint_32)c->w, .height = (png_uint_32)c->h };
 
-  e.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &e, on_error, on_warning);
-  e.info = e.png != NULL ? png_create_info_struct(e.png) : NULL;
-  if (e.info != NULL)
-    encode(&e, c);
+  image.format = PNG_FORMAT_RGB;
+  png_alloc_size_t n = PNG_IMAGE_PNG_SIZE_MAX(image);
+  uint8_t *file = bc_malloc(n);
+  if (file == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory for a picture of %zu bytes", (size_t)n);
+  if (png_image_write_to_memory(&image, file, &n, 0, c->rgb, 0, NULL) == 0)
+    st = BC_FAIL_SYS(err, BC_E_INTERNAL, "png", (int)image.warning_or_error, "%s: libpng: %s", out->path,
+                     image.message);
   else
-    e.st = BC_FAIL(err, BC_E_NOMEM, "no memory in libpng");
-  png_destroy_write_struct(&e.png, &e.info);
-  return e.st;
+    st = bc_out_write(out, file, n, err);
+  png_image_free(&image);
+  bc_free(file);
+  return st;
 }
 
 /* ---- words ---- */
@@ -133,6 +99,14 @@ void bc_degree_text(char *buf, size_t cap, double deg, bool lat, int decimals)
                  bare  ? ""
                  : lat ? (deg > 0 ? "N" : "S")
                        : (deg > 0 ? "E" : "W"));
+}
+
+char *bc_instant_text(int64_t t, char *buf)
+{
+  const bc_civil c = bc_time_to_civil(t);
+  (void)snprintf(buf, BC_TIME_TEXT, "%04d-%02d-%02d %02d:%02d", (int)c.year, (int)c.month, (int)c.day,
+                 (int)c.hour, (int)c.minute);
+  return buf;
 }
 
 /* ---- which picture ---- */

@@ -65,15 +65,19 @@ static bc_status put_metadata(bc_buf *b, const bc_stream *in, const bc_coords *c
 
   BC_RET(bc_buf_printf(b, err, "\"__metadata__\":{"));
   BC_RET(put_pair(b, "format", NULL, "pt", &first, err)); /* what loaders for torch look for */
-  for (int32_t k = 0; k < in->n_attrs; k++)
-    BC_RET(put_pair(b, in->attrs[k].name, NULL, in->attrs[k].value, &first, err));
+  for (int32_t k = 0; k < in->n_attrs; k++) {
+    if (strcmp(in->attrs[k].name, "format") != 0)
+      BC_RET(put_pair(b, in->attrs[k].name, NULL, in->attrs[k].value, &first, err));
+  }
   for (int32_t i = 0; i < in->n_vars; i++) {
     const bc_var *v = in->vars[i];
     if (v->group[0] != '\0') BC_RET(put_pair(b, c->labels[i], "group", v->group, &first, err));
     BC_RET(put_pair(b, c->labels[i], "units", v->units, &first, err));
     BC_RET(put_dims(b, c, v, i, &first, err));
-    for (int32_t k = 0; k < v->n_attrs; k++)
-      BC_RET(put_pair(b, c->labels[i], v->attrs[k].name, v->attrs[k].value, &first, err));
+    for (int32_t k = 0; k < v->n_attrs; k++) {
+      if (bc_attr_travels(v->attrs[k].name))
+        BC_RET(put_pair(b, c->labels[i], v->attrs[k].name, v->attrs[k].value, &first, err));
+    }
   }
   for (size_t k = 0; k < c->n; k++) {
     if (c->coord[k].units[0] != '\0')

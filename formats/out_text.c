@@ -33,6 +33,7 @@ typedef struct column {
 typedef struct writer {
   dialect d;
   bc_out *out;
+  const char *tmp_folder;
   bc_rows rows;
   bool has_time, has_level, has_point, has_place; /* columns in the header; of all variables together */
   bool wide;
@@ -82,9 +83,9 @@ static bc_status column_line(column *c, uint64_t at, uint64_t n, const uint8_t *
   return BC_OK;
 }
 
-static bc_status spool_column(column *c, bc_pull *pull, bc_err *err)
+static bc_status spool_column(column *c, bc_pull *pull, const char *folder, bc_err *err)
 {
-  BC_RET(bc_spool_init(&c->spool, c->n * c->elem, err));
+  BC_RET(bc_spool_init(&c->spool, c->n * c->elem, folder, err));
   for (uint64_t at = 0; at < c->n; at += c->filled) {
     c->filled = BC_MIN(c->cap, c->n - at);
     BC_RET(bc_pull_read(pull, c->buf, c->filled, err));
@@ -291,7 +292,7 @@ static bc_status put_wide(writer *w, bc_stream *in, char *const *labels, bc_pull
     if (in->n_vars == 1)
       w->col[c].pull = pull;
     else
-      BC_RET(spool_column(&w->col[c], pull, err));
+      BC_RET(spool_column(&w->col[c], pull, w->tmp_folder, err));
   }
   return put_rows(w, err);
 }
@@ -324,10 +325,10 @@ static void find_columns(writer *w, const bc_stream *in)
   }
 }
 
-static bc_status write_rows(bc_stream *in, bc_out *out, dialect d, bc_err *err)
+static bc_status write_rows(bc_stream *in, const bc_sink_opts *opts, bc_out *out, dialect d, bc_err *err)
 {
   bc_status st = BC_OK;
-  writer w = { .d = d, .out = out };
+  writer w = { .d = d, .out = out, .tmp_folder = bc_tmp_folder(opts) };
   bc_pull pull;
   char **labels = NULL;
 
@@ -360,18 +361,15 @@ out:
 
 bc_status bc_write_csv(bc_stream *in, const bc_sink_opts *opts, bc_out *out, bc_err *err)
 {
-  (void)opts;
-  return write_rows(in, out, (dialect){ ',', false }, err);
+  return write_rows(in, opts, out, (dialect){ ',', false }, err);
 }
 
 bc_status bc_write_tsv(bc_stream *in, const bc_sink_opts *opts, bc_out *out, bc_err *err)
 {
-  (void)opts;
-  return write_rows(in, out, (dialect){ '\t', false }, err);
+  return write_rows(in, opts, out, (dialect){ '\t', false }, err);
 }
 
 bc_status bc_write_jsonl(bc_stream *in, const bc_sink_opts *opts, bc_out *out, bc_err *err)
 {
-  (void)opts;
-  return write_rows(in, out, (dialect){ '\0', true }, err);
+  return write_rows(in, opts, out, (dialect){ '\0', true }, err);
 }

@@ -31,6 +31,9 @@ void bc_plot_titles(bc_plot *p);
 /* "51.5\xc2\xb0N", "180\xc2\xb0"; decimals < 0: as many as are needed, up to 3 */
 void bc_degree_text(char *buf, size_t cap, double deg, bool lat, int decimals);
 
+/* "2019-03-01 00:00"; buf has BC_TIME_TEXT bytes; returns buf. */
+char *bc_instant_text(int64_t t, char *buf);
+
 /* Both read what they need of the pull's variable, which was begun, and make the canvas. */
 bc_status bc_plot_map(bc_plot *p, bc_pull *pull, bc_err *err) BC_MUST_CHECK;
 bc_status bc_plot_series(bc_plot *p, bc_pull *pull, bc_err *err) BC_MUST_CHECK;

@@ -205,6 +205,8 @@ static bc_status choose_range(map *m, const char *scale, bc_err *err)
     m->lo = -m->hi;
   }
   if (strcmp(scale, "rain") == 0 && m->lo >= 0) m->lo = 0;
+  /* The sea has heights around zero, some below: it gets the scale's own end. */
+  if (strcmp(scale, "terrain") == 0 && m->lo < 0 && -m->lo < 0.1 * m->hi) m->lo = 0;
   if (!(m->hi > m->lo)) { /* one value everywhere */
     const double half = m->lo != 0 ? fabs(m->lo) * 0.01 : 0.5;
     m->lo -= half;
@@ -374,10 +376,13 @@ static void draw_coast(map *m)
 
   if (p->opts->coast == NULL) return;
   bc_clip(&p->canvas, p->x, p->y, p->w, p->h);
-  for (int turn = -2; turn <= 2; turn++) /* the land's longitudes may follow another convention */
-    bc_plot_coast(&p->canvas, p->opts->coast, x_of(m, 360.0 * turn), per_lon, y_of(m, 0), per_lat,
-                  1.15 * p->k);
-  bc_ink(&p->canvas, bc_black, 0.85);
+  /* A light edge under the line shows it on dark colours too. */
+  for (int pass = 0; pass < 2; pass++) {
+    for (int turn = -2; turn <= 2; turn++) /* the land's longitudes may follow another convention */
+      bc_plot_coast(&p->canvas, p->opts->coast, x_of(m, 360.0 * turn), per_lon, y_of(m, 0), per_lat,
+                    (pass == 0 ? 2.8 : 1.3) * p->k);
+    bc_ink(&p->canvas, pass == 0 ? bc_white : bc_black, pass == 0 ? 0.35 : 0.9);
+  }
   bc_clip(&p->canvas, 0, 0, 0, 0);
 }
 
@@ -451,12 +456,10 @@ static void note_time(bc_plot *p, int d)
   char a[BC_TIME_TEXT], b[BC_TIME_TEXT], text[96];
 
   if (v->time_bounds != NULL) {
-    (void)snprintf(text, sizeof text, "%s to %s", bc_time_format_short(v->time_bounds[0], a),
-                   bc_time_format_short(v->time_bounds[1], b));
+    (void)snprintf(text, sizeof text, "%s to %s UTC", bc_instant_text(v->time_bounds[0], a),
+                   bc_instant_text(v->time_bounds[1], b));
   } else {
-    const bc_civil c = bc_time_to_civil((int64_t)v->coord[d][0]);
-    (void)snprintf(text, sizeof text, "%04d-%02d-%02d %02d:%02d UTC", (int)c.year, (int)c.month, (int)c.day,
-                   (int)c.hour, (int)c.minute);
+    (void)snprintf(text, sizeof text, "%s UTC", bc_instant_text((int64_t)v->coord[d][0], a));
   }
   bc_plot_note(p, text);
 }

@@ -271,8 +271,8 @@ static void notes(series *s)
   bc_plot *p = s->p;
   char a[BC_TIME_TEXT], b[BC_TIME_TEXT], text[96];
 
-  (void)snprintf(text, sizeof text, "%s to %s UTC, %lld steps", bc_time_format_short((int64_t)s->t[0], a),
-                 bc_time_format_short((int64_t)s->t[s->n - 1], b), (long long)s->n);
+  (void)snprintf(text, sizeof text, "%s to %s UTC, %lld steps", bc_instant_text((int64_t)s->t[0], a),
+                 bc_instant_text((int64_t)s->t[s->n - 1], b), (long long)s->n);
   if (s->lines == 1) {
     char place[96];
     line_text(s, 0, place, sizeof place);

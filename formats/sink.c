@@ -144,7 +144,7 @@ bc_status bc_sink_write(bc_stream *in, const char *path, const bc_sink_opts *opt
   BC_RET(bc_format_find(o->format, path, &f, err));
   BC_RET(check_stream(in, f, err));
   const sink_entry *sink = &k_sinks[f - k_formats];
-  BC_TRY(bc_out_open(&out, path, o->overwrite, sink->seekable, err));
+  BC_TRY(bc_out_open(&out, path, o, sink->seekable, err));
   BC_TRY(sink->write(in, o, &out, err));
   BC_TRY(bc_out_commit(&out, err));
 out:

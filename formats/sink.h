@@ -24,11 +24,13 @@ typedef struct bc_sink_opts {
   bool has_range;        /* "png": colour scale from vmin to vmax */
   double vmin, vmax;
   int32_t width; /* "png": pixels; 0 = 1000 */
+  const char *tmp_folder; /* for what must wait: text of several variables, "nc" and "npz" on standard output;
+                             NULL = /tmp. Programs pass the environment's TMPDIR */
 } bc_sink_opts;
 #define BC_SINK_OPTS_VERSION 1u
 #define BC_SINK_OPTS_INIT                                                                                    \
   {                                                                                                          \
-    BC_SINK_OPTS_VERSION, NULL, false, 0, NULL, NULL, NULL, false, 0, 0, 0                                   \
+    BC_SINK_OPTS_VERSION, NULL, false, 0, NULL, NULL, NULL, false, 0, 0, 0, NULL                                   \
   }
 
 typedef struct bc_format {
@@ -45,7 +47,7 @@ BC_API bc_status bc_format_find(const char *name, const char *path, const bc_for
                                 bc_err *err) BC_MUST_CHECK;
 
 /**
- * Write the whole stream (which is read to its end, not released).
+ * Write the whole stream (which is read to its end, not released; "png" stops when it has what it draws).
  * @param[in] path  file, or "-" for standard output
  * @return BC_E_EXISTS without overwrite; BC_E_INVAL when the format cannot hold this stream (says why and
  * which can); BC_E_FULL, BC_E_IO; whatever the stream's next() returns

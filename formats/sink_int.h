@@ -25,7 +25,8 @@ typedef struct bc_out {
 
 /* seekable: the format is written by a library or goes back to its head, so that standard output gets a copy.
  */
-bc_status bc_out_open(bc_out *o, const char *path, bool overwrite, bool seekable, bc_err *err) BC_MUST_CHECK;
+bc_status bc_out_open(bc_out *o, const char *path, const bc_sink_opts *opts, bool seekable,
+                      bc_err *err) BC_MUST_CHECK;
 bc_status bc_out_write(bc_out *o, const void *p, size_t n, bc_err *err) BC_MUST_CHECK;
 bc_status bc_out_text(bc_out *o, const char *s, bc_err *err) BC_MUST_CHECK;
 /* At a place of the file; seekable formats only, not to be mixed with bc_out_write. */
@@ -44,14 +45,15 @@ typedef struct bc_spool {
   size_t cap; /* of mem */
   int fd;     /* -1: in memory */
   uint64_t n; /* bytes held */
+  const char *folder;
 } bc_spool;
-bc_status bc_spool_init(bc_spool *s, uint64_t expected, bc_err *err) BC_MUST_CHECK;
+bc_status bc_spool_init(bc_spool *s, uint64_t expected, const char *folder, bc_err *err) BC_MUST_CHECK;
 bc_status bc_spool_put(bc_spool *s, const void *p, size_t n, bc_err *err) BC_MUST_CHECK;
 bc_status bc_spool_get(const bc_spool *s, uint64_t at, void *dst, size_t n, bc_err *err) BC_MUST_CHECK;
 void bc_spool_dispose(bc_spool *s); /* safe twice */
 
-/* Folder for temporary files: TMPDIR or /tmp. */
-const char *bc_tmp_folder(void);
+/* Folder for temporary files. */
+const char *bc_tmp_folder(const bc_sink_opts *opts);
 
 /* ---- pull: the values of one variable after the other as one run of bytes, whatever the strides ---- */
 typedef struct bc_pull {
@@ -73,6 +75,11 @@ void bc_pull_dispose(bc_pull *p); /* safe twice */
 
 /* Elements of the whole variable; BC_E_RANGE when they or their bytes overflow. */
 bc_status bc_var_elements(const bc_var *v, uint64_t *n, bc_err *err) BC_MUST_CHECK;
+
+/* Does an attribute of a variable go out? Not those that say how the source stored its values, that we write
+ * ourselves, or that name variables which are not here. Ranges are in packed units in many files: readers
+ * would mask good values by them. */
+bool bc_attr_travels(const char *name);
 
 /* ---- coordinates: variables that agree in one share it ---- */
 typedef struct bc_axis {

@@ -14,22 +14,22 @@ enum {
   PROBE_STEPS = 8 /* a library may have failed on one large write where a small one still fits */
 };
 
-const char *bc_tmp_folder(void)
+const char *bc_tmp_folder(const bc_sink_opts *opts)
 {
-  const char *dir = getenv("TMPDIR");
-  return dir != NULL && dir[0] != '\0' ? dir : "/tmp";
+  const bool given = opts->tmp_folder != NULL && opts->tmp_folder[0] != '\0';
+  return given ? opts->tmp_folder : "/tmp";
 }
 
 /* ---- output ---- */
 
-/* A name in TMPDIR for what is copied to standard output at the end. */
-static bc_status open_temporary(bc_out *o, bc_err *err)
+/* What is copied to standard output at the end. */
+static bc_status open_temporary(bc_out *o, const char *folder, bc_err *err)
 {
   bc_status st = BC_OK;
   uint8_t r[8] = { 0 };
 
   bc_os_random(r, sizeof r);
-  char *name = bc_asprintf("%s/biocube-%016llx", bc_tmp_folder(), (unsigned long long)bc_le64(r));
+  char *name = bc_asprintf("%s/biocube-%016llx", folder, (unsigned long long)bc_le64(r));
   if (name == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory for the name of a temporary file");
   BC_TRY(bc_os_out_create(name, false, &o->file, err));
 out:
@@ -37,11 +37,11 @@ out:
   return st;
 }
 
-bc_status bc_out_open(bc_out *o, const char *path, bool overwrite, bool seekable, bc_err *err)
+bc_status bc_out_open(bc_out *o, const char *path, const bc_sink_opts *opts, bool seekable, bc_err *err)
 {
   *o = (bc_out){ 0 };
   o->path = path;
-  o->overwrite = overwrite;
+  o->overwrite = opts->overwrite;
   o->to_stdout = strcmp(path, "-") == 0;
   o->direct = o->to_stdout && !seekable;
   o->file.fd = -1;
@@ -51,7 +51,8 @@ bc_status bc_out_open(bc_out *o, const char *path, bool overwrite, bool seekable
       return BC_FAIL(err, BC_E_NOMEM, "no memory for an output buffer of %d bytes", OUT_BUFFER);
   }
   if (o->direct) return BC_OK;
-  return o->to_stdout ? open_temporary(o, err) : bc_os_out_create(path, overwrite, &o->file, err);
+  if (o->to_stdout) return open_temporary(o, bc_tmp_folder(opts), err);
+  return bc_os_out_create(path, o->overwrite, &o->file, err);
 }
 
 static bc_status write_fd(const uint8_t *p, size_t n, bc_err *err)
@@ -157,16 +158,16 @@ void bc_out_dispose(bc_out *o)
 
 /* ---- spool ---- */
 
-static bc_status open_unlinked(int *fd, bc_err *err)
+static bc_status open_unlinked(int *fd, const char *folder, bc_err *err)
 {
   bc_status st = BC_OK;
-  char *name = bc_asprintf("%s/biocube-XXXXXX", bc_tmp_folder());
+  char *name = bc_asprintf("%s/biocube-XXXXXX", folder);
 
   if (name == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory for the name of a temporary file");
   *fd = mkstemp(name);
   if (*fd < 0)
-    st = BC_FAIL_SYS(err, bc_os_status(errno), "os", errno, "%s: no temporary file here (%s); set TMPDIR",
-                     name, strerror(errno));
+    st = BC_FAIL_SYS(err, bc_os_status(errno), "os", errno,
+                     "%s: no temporary file here (%s); set TMPDIR to another folder", name, strerror(errno));
   else
     (void)unlink(
         name); /* the descriptor keeps it; if this fails a small stray file stays, no data are harmed */
@@ -174,10 +175,10 @@ static bc_status open_unlinked(int *fd, bc_err *err)
   return st;
 }
 
-bc_status bc_spool_init(bc_spool *s, uint64_t expected, bc_err *err)
+bc_status bc_spool_init(bc_spool *s, uint64_t expected, const char *folder, bc_err *err)
 {
-  *s = (bc_spool){ NULL, 0, -1, 0 };
-  if (expected > SPOOL_IN_MEMORY) return open_unlinked(&s->fd, err);
+  *s = (bc_spool){ NULL, 0, -1, 0, folder };
+  if (expected > SPOOL_IN_MEMORY) return open_unlinked(&s->fd, folder, err);
   s->cap = (size_t)expected;
   s->mem = bc_malloc(s->cap > 0 ? s->cap : 1);
   if (s->mem == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory for %zu bytes of values", s->cap);
@@ -199,7 +200,7 @@ bc_status bc_spool_put(bc_spool *s, const void *p, size_t n, bc_err *err)
     if (k < 0 && errno == EINTR) continue;
     if (k < 0)
       return BC_FAIL_SYS(err, bc_os_status(errno), "os", errno,
-                         "%s: temporary file: %s; set TMPDIR to a roomier folder", bc_tmp_folder(),
+                         "%s: temporary file: %s; set TMPDIR to a roomier folder", s->folder,
                          strerror(errno));
     b += k;
     n -= (size_t)k;
@@ -221,7 +222,7 @@ bc_status bc_spool_get(const bc_spool *s, uint64_t at, void *dst, size_t n, bc_e
     const ssize_t k = pread(s->fd, b, n, (off_t)at);
     if (k < 0 && errno == EINTR) continue;
     if (k <= 0)
-      return BC_FAIL_SYS(err, BC_E_IO, "os", k < 0 ? errno : 0, "%s: temporary file: %s", bc_tmp_folder(),
+      return BC_FAIL_SYS(err, BC_E_IO, "os", k < 0 ? errno : 0, "%s: temporary file: %s", s->folder,
                          k < 0 ? strerror(errno) : "cut short");
     b += k;
     n -= (size_t)k;
@@ -234,5 +235,5 @@ void bc_spool_dispose(bc_spool *s)
 {
   bc_free(s->mem);
   if (s->fd > 0) (void)close(s->fd); /* unlinked: nobody can miss its content */
-  *s = (bc_spool){ NULL, 0, -1, 0 };
+  *s = (bc_spool){ NULL, 0, -1, 0, NULL };
 }

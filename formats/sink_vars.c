@@ -11,6 +11,21 @@ const char *bc_var_text(const bc_var *v, char buf[BC_VAR_TEXT])
   return buf;
 }
 
+bool bc_attr_travels(const char *name)
+{
+  static const char *const k_not[] = {
+    "_FillValue",  "missing_value", "scale_factor",   "add_offset",
+    "coordinates", "units",         "bounds",         "valid_min",
+    "valid_max",   "valid_range",   "actual_range",   "grid_mapping",
+    "group",       "dims",          "cell_measures",  "ancillary_variables",
+    "CLASS",       "NAME",          "DIMENSION_LIST", "REFERENCE_LIST",
+  };
+  for (size_t i = 0; i < BC_ARRAY_LEN(k_not); i++) {
+    if (strcmp(k_not[i], name) == 0) return false;
+  }
+  return strncmp(name, "_Netcdf4", 8) != 0 && strncmp(name, "_NC", 3) != 0;
+}
+
 bc_status bc_var_elements(const bc_var *v, uint64_t *n, bc_err *err)
 {
   char text[BC_VAR_TEXT];

@@ -632,6 +632,7 @@ static bc_status set_scale(bc_unpack *u, const char *where, const bc_cf_packing 
   if (p->n_offset > 0) BC_RET(one_number(where, "add_offset", p->offset, p->n_offset, &u->offset, err));
   /* one alone that changes nothing does nothing; both together turn integers into doubles first */
   u->scaled = (p->n_scale > 0 && p->n_offset > 0) || u->scale != 1 || u->offset != 0;
+  if (u->scale == 1 && u->offset == 0) u->has_offset = false; /* -0.0 stays -0.0 */
   return BC_OK;
 }
 

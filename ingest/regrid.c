@@ -232,6 +232,27 @@ static bool find_node(const target *t, double v, int64_t *i, double *off)
   return t->is_lat ? bc_grid_row(t->g, v, i, off) : bc_grid_col(t->g, v, i, off);
 }
 
+/* Source position k stands on node i; the one before it on node before, or beside the grid (-1). */
+static bc_status check_match(const target *t, const src_axis *a, size_t k, int64_t i, double off,
+                             int64_t before, const int64_t *from, bc_err *err)
+{
+  const int64_t gap = t->is_lat ? before - i : (i - before + t->n) % t->n;
+
+  if (off > BC_SNAP_DEGREES)
+    return BC_FAIL(
+        err, BC_E_RANGE,
+        "%s %.10g is %.4f degree from the nearest node of grid %s (limit %g): use --regrid, or create "
+        "--grid-from",
+        a->what, a->v[k], off, t->g->name, BC_SNAP_DEGREES);
+  if (from[i] >= 0)
+    return BC_FAIL(err, BC_E_RANGE, "%ss %.10g and %.10g fall on the same node of grid %s", a->what,
+                   a->v[(size_t)from[i]], a->v[k], t->g->name);
+  if (before >= 0 && gap != 1)
+    return BC_FAIL(err, BC_E_RANGE, "%ss jump from %.10g to %.10g: nodes of grid %s between them are missing",
+                   a->what, a->v[k - 1], a->v[k], t->g->name);
+  return BC_OK;
+}
+
 /* Fills from[node] = source position; -1 where the file has none. */
 static bc_status match_nodes(const target *t, const src_axis *a, int64_t *from, bc_err *err)
 {
@@ -240,23 +261,11 @@ static bc_status match_nodes(const target *t, const src_axis *a, int64_t *from, 
   for (size_t k = 0; k < a->n; k++) {
     int64_t i = 0;
     double off = 0;
-    if (!find_node(t, a->v[k], &i, &off)) continue;
-    if (off > BC_SNAP_DEGREES)
-      return BC_FAIL(
-          err, BC_E_RANGE,
-          "%s %.10g is %.4f degree from the nearest node of grid %s (limit %g): use --regrid, or create "
-          "--grid-from",
-          a->what, a->v[k], off, t->g->name, BC_SNAP_DEGREES);
-    if (from[i] >= 0)
-      return BC_FAIL(err, BC_E_RANGE, "%ss %.10g and %.10g fall on the same node of grid %s", a->what,
-                     a->v[(size_t)from[i]], a->v[k], t->g->name);
-    if (before >= 0 && k > 0 && find_node(t, a->v[k - 1], &before, &off) && before != i) {
-      const int64_t gap = t->is_lat ? before - i : (i - before + t->n) % t->n;
-      if (gap != 1)
-        return BC_FAIL(err, BC_E_RANGE,
-                       "%ss jump from %.10g to %.10g: the nodes of grid %s between are missing", a->what,
-                       a->v[k - 1], a->v[k], t->g->name);
+    if (!find_node(t, a->v[k], &i, &off)) {
+      before = -1;
+      continue;
     }
+    BC_RET(check_match(t, a, k, i, off, before, from, err));
     from[i] = (int64_t)k;
     before = i;
   }

@@ -81,6 +81,7 @@ typedef struct lin_reader {
   bc_cursor c;
   uint32_t same; /* planes that still repeat cur */
   bool any;
+  bool repeated; /* cur is that of the plane before */
   bc_lin cur;
 } lin_reader;
 
@@ -92,6 +93,7 @@ static bool read_record(lin_reader *r)
   if (!r->c.ok || (tag & ~REC_KNOWN) != 0) return false;
   if ((tag & REC_KIND) == REC_SAME) {
     r->same = bc_cur_u16(&r->c);
+    r->repeated = true;
     return tag == REC_SAME && r->c.ok && r->any && r->same-- > 0;
   }
   if ((tag & REC_KIND) == REC_POW2) {
@@ -120,6 +122,7 @@ static bool read_record(lin_reader *r)
 
 static bc_status next_plane(lin_reader *r, uint32_t t, bc_err *err)
 {
+  r->repeated = r->same > 0;
   if (r->same > 0) {
     r->same--;
     return BC_OK;
@@ -333,8 +336,13 @@ INLINE void convert(const uint16_t *q, float *out, size_t n, const bc_lin *plane
   for (; i + LANES <= n; i += LANES)
     convert8(q + i, out + i, &l, exact, holes);
   if (i == n) return;
-  convert8(q + i, tail, &l, exact, holes);
-  memcpy(out + i, tail, (n - i) * sizeof *out);
+  if (n >= LANES) { /* the last few once more, together with some that are done */
+    convert8(q + n - LANES, out + n - LANES, &l, exact, holes);
+    return;
+  }
+  convert8(q, tail, &l, exact, holes);
+  for (; i < n; i++)
+    out[i] = tail[i];
 }
 
 #define CONVERT(name, exact, holes)                                                                          \
@@ -458,7 +466,10 @@ bc_status bc_lin16_decode(bc_zstd *z, bc_lin16_scratch *scratch, bc_bytes src, c
 
     BC_RET(next_plane(&b.records, t, err));
     if (!timed && !picked) continue;
-    if (timed) m = map_planes(t > 0 ? &before : NULL, &b.records.cur);
+    if (timed && b.records.repeated)
+      m = (lin_map){ .same = true };
+    else if (timed)
+      m = map_planes(t > 0 ? &before : NULL, &b.records.cur);
     if (!m.reset && !m.same) {
       uint16_t *const swap = q;
       apply_map(&m, q, mapped, plane);

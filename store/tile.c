@@ -344,7 +344,7 @@ uint32_t bc_tile_block_at(const bc_tile_head *h, uint32_t t, uint32_t l, uint32_
 
 struct bc_decoder {
   bc_zstd *z;
-  bc_scratch planes, row;
+  bc_scratch planes, plane;
   bc_lin16_scratch lin;
 };
 
@@ -368,7 +368,7 @@ void bc_decoder_close(bc_decoder *d)
   if (d == NULL) return;
   bc_zstd_close(d->z);
   bc_scratch_dispose(&d->planes);
-  bc_scratch_dispose(&d->row);
+  bc_scratch_dispose(&d->plane);
   bc_lin16_scratch_dispose(&d->lin);
   bc_free(d);
 }
@@ -427,7 +427,7 @@ static bc_status read_shuffle(bc_decoder *d, const bc_taking *k, bc_bytes src, s
   const size_t n = (size_t)k->nt * k->ny * k->nx;
   const size_t row = (size_t)k->nx * elem;
   const uint8_t *planes[8] = { NULL };
-  bool whole_rows, whole;
+  bool whole_rows, whole, by_plane;
 
   BC_RET(bc_planes_decode(d->z, src, n, elem, &d->planes, planes, err));
   whole_rows = k->x.n == k->nx && k->y.n == k->ny && k->y_stride == (ptrdiff_t)row;
@@ -436,16 +436,20 @@ static bc_status read_shuffle(bc_decoder *d, const bc_taking *k, bc_bytes src, s
     bc_planes_merge(planes, elem, 0, n, k->dst);
     return BC_OK;
   }
-  if (k->x.step > 1) BC_RET(bc_scratch_need(&d->row, row, err));
+  by_plane = !whole_rows && (k->x.step > 1 || k->x.n < 32); /* short rows are dear one by one */
+  if (by_plane) BC_RET(bc_scratch_need(&d->plane, (size_t)k->ny * row, err));
   for (uint32_t t = 0; t < k->t.n; t++) {
-    if (whole_rows) {
-      bc_planes_merge(planes, elem, value_at(k, t, 0), (size_t)k->ny * k->nx, row_at(k, t, 0));
-      continue;
+    const size_t at = value_at(k, t, 0);
+    if (whole_rows) bc_planes_merge(planes, elem, at, (size_t)k->ny * k->nx, row_at(k, t, 0));
+    if (by_plane) {
+      const size_t rows = (size_t)(k->y.n - 1) * k->y.step;
+      bc_planes_merge(planes, elem, at, rows * k->nx + (size_t)(k->x.n - 1) * k->x.step + 1, d->plane.p);
     }
-    for (uint32_t y = 0; y < k->y.n; y++) {
-      uint8_t *out = k->x.step > 1 ? d->row.p : row_at(k, t, y);
-      bc_planes_merge(planes, elem, value_at(k, t, y), (size_t)(k->x.n - 1) * k->x.step + 1, out);
-      if (k->x.step > 1) take_row(row_at(k, t, y), out, k->x, elem);
+    for (uint32_t y = 0; y < k->y.n && !whole_rows; y++) {
+      if (by_plane)
+        take_row(row_at(k, t, y), (const uint8_t *)d->plane.p + (size_t)y * k->y.step * row, k->x, elem);
+      else
+        bc_planes_merge(planes, elem, value_at(k, t, y), k->x.n, row_at(k, t, y));
     }
   }
   return BC_OK;

@@ -14,7 +14,8 @@ enum {
   TARGET_VALUES = 32768, /* of a block: 128 KiB of float32 */
   MAX_VALUES = 65536,    /* 256 KiB; balanced boxes may pass it a little rather than leave slivers */
   MAX_STEPS = 4096,
-  SAMPLE_VALUES = 8192, /* tried with each codec before a tile is encoded */
+  SAMPLE_VALUES = 4096, /* tried with each codec, at the fastest level, before a tile is encoded */
+  SAMPLE_LEVEL = 1,
   DEFAULT_LEVEL = 3
 
 };
@@ -365,8 +366,11 @@ static bc_status raw_strip(job *j, uint32_t t, uint32_t l, uint32_t y, size_t ba
   const size_t at = out->n, row = (size_t)j->in->nx * sizeof(float);
 
   BC_RET(bc_buf_reserve(out, rows * row + 64, err));
-  for (uint32_t i = 0; i < rows; i++, out->n += row)
-    load_row(j, t, l, y + i, 0, j->in->nx, j->e->row.p), memcpy(out->p + out->n, j->e->row.p, row);
+  for (uint32_t i = 0; i < rows; i++) {
+    load_row(j, t, l, y + i, 0, j->in->nx, j->e->row.p);
+    memcpy(out->p + out->n, j->e->row.p, row);
+    out->n += row;
+  }
   if (l + 1 == j->in->nl && y + rows == j->in->ny) { /* the step ends: zeros up to the next 64 bytes */
     const size_t pad = (size_t)bc_round_up64(out->n - base) - (out->n - base);
     memset(out->p + out->n, 0, pad);
@@ -389,20 +393,36 @@ static bc_status encode_raw(job *j, bc_buf *out, bc_err *err)
   return BC_OK;
 }
 
+/* The integers of one step; true when the fill value is among them. */
+BC_HOT static bool pack_row(const int16_t *restrict v, size_t n, int32_t fill, uint16_t *restrict q)
+{
+  uint16_t found = 0;
+
+  for (size_t i = 0; i < n; i++) {
+    q[i] = (uint16_t)(v[i] ^ INT16_MIN);
+    found |= v[i] == fill ? 1 : 0;
+  }
+  return found != 0;
+}
+
 /* Packed input as it is: its integers, its scale and offset. */
 static bool packed_ints(const job *j, const bc_block_place *at, uint16_t *q, bc_lin *lin)
 {
+  bool missing = false;
+
   for (uint32_t t = 0; t < at->nt; t++) {
     const bc_packing *p = &j->in->packing[at->t0 + t];
-    lin[t] = (bc_lin){ .s = p->scale, .r = p->offset, .bias = -32768, .missing = -1 };
-    if (p->has_fill && p->fill >= INT16_MIN && p->fill <= INT16_MAX) lin[t].missing = p->fill + 32768;
+    const bool fill = p->has_fill && p->fill >= INT16_MIN && p->fill <= INT16_MAX;
+    lin[t] = (bc_lin){ .s = p->scale, .r = p->offset, .bias = INT16_MIN };
+    lin[t].missing = fill ? p->fill - INT16_MIN : -1;
     if (!bc_lin16_valid(&lin[t])) return false;
     for (uint32_t y = 0; y < at->ny; y++, q += at->nx) {
       const int16_t *row = (const int16_t *)source_row(j->in, at->t0 + t, at->l, at->y0 + y) + at->x0;
-      for (uint32_t x = 0; x < at->nx; x++)
-        q[x] = (uint16_t)(row[x] + 32768);
+      if (pack_row(row, at->nx, p->fill, q)) missing = missing || fill;
     }
   }
+  for (uint32_t t = 0; t < at->nt && !missing; t++)
+    lin[t].missing = -1; /* without it a block decodes faster */
   return true;
 }
 
@@ -504,35 +524,46 @@ static bc_status take_sample(job *j, const bc_tile_head *geometry, bc_block_plac
   return BC_OK;
 }
 
-static bc_status choose_codec(job *j, const bc_tile_head *geometry, bool *ints, bc_predict *predict,
-                              bc_err *err)
+/* Which predictor makes the sample smallest, and whether shuffled floats are smaller still. */
+static bc_status try_codecs(job *j, const bc_block_place *at, const gathered *g, bool *ints,
+                            bc_predict *predict, bc_err *err)
 {
   bc_buf *trial = &j->e->trial;
-  bc_block_place at = { 0 };
-  gathered g = { 0 };
   size_t best = SIZE_MAX;
 
-  *ints = false;
-  *predict = BC_PREDICT_TIME_2D;
-  if (j->mode == BC_MODE_ZSTD) return BC_OK;
-  BC_RET(take_sample(j, geometry, &at, &g, err));
-  *ints = g.constant || g.ints;
-  if (!g.ints) return BC_OK;
   for (int p = 0; p < BC_N_PREDICT; p++) {
-    if (at.nt == 1 && p != BC_PREDICT_NONE && p != BC_PREDICT_2D) continue;
+    if (at->nt == 1 && p != BC_PREDICT_NONE && p != BC_PREDICT_2D) continue;
     trial->n = 0;
-    BC_RET(put_ints(j, &at, (bc_predict)p, trial, err));
+    BC_RET(put_ints(j, at, (bc_predict)p, trial, err));
     if (trial->n >= best) continue;
     best = trial->n;
     *predict = (bc_predict)p;
   }
+  *ints = true;
+  if (g->values == NULL) return BC_OK; /* packed input was not even decoded */
   trial->n = 0;
-  if (g.values == NULL) { /* packed input: integers cost half of what shuffled floats start from */
-    return BC_OK;
-  }
-  BC_RET(put_shuffled(j, &g, trial, err));
+  BC_RET(put_shuffled(j, g, trial, err));
   *ints = trial->n >= best;
   return BC_OK;
+}
+
+static bc_status choose_codec(job *j, const bc_tile_head *geometry, bool *ints, bc_predict *predict,
+                              bc_err *err)
+{
+  const int level = j->level;
+  bc_block_place at = { 0 };
+  gathered g = { 0 };
+  bc_status st;
+
+  *ints = j->mode == BC_MODE_AUTO;
+  *predict = geometry->bt > 1 ? BC_PREDICT_TIME_2D : BC_PREDICT_2D;
+  if (!*ints) return BC_OK;
+  BC_RET(take_sample(j, geometry, &at, &g, err));
+  if (!g.ints) return BC_OK;
+  j->level = BC_MIN(level, SAMPLE_LEVEL);
+  st = try_codecs(j, &at, &g, ints, predict, err);
+  j->level = level;
+  return st;
 }
 
 /* A head that answers bc_tile_block while the block table does not exist yet. */

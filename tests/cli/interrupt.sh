@@ -25,7 +25,7 @@ while True:
 print("exit", p.wait(), "bar" if interrupted else "no bar", "colour" if b"\033[32m" in seen else "no colour")
 print(seen.decode().rsplit("\033[K", 1)[-1].strip().split(":", 1)[0])
 PY
-python3 on_terminal.py bctool ingest netcdf a.bcube big.nc
+python3 on_terminal.py bctool ingest netcdf a.bcube big.nc --memory 24M
 try bctool verify a.bcube --full -q
 bctool ingest netcdf a.bcube big.nc -q
 bctool ingest netcdf b.bcube big.nc -q

@@ -68,7 +68,8 @@ def test_planes_are_quantised_as_grib_does(mkcube, tmp_path):
 
 
 def test_fields_are_correlated_in_space_and_time(mkcube, tmp_path):
-    path = mkcube(tmp_path / "x.nc", "--var", "t2m,u10,msl", "--from", "2020-01-01", "--to", "2020-01-02", "--res", "0.5")
+    path = mkcube(tmp_path / "x.nc", "--var", "t2m,u10,msl", "--from", "2020-01-01", "--to", "2020-01-02", "--res",
+                  "0.5")
     with netCDF4.Dataset(path) as ds:
         for name in ("t2m", "u10", "msl"):
             v = decode(ds[name]).astype(np.float64)[:, 80:280]

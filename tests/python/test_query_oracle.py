@@ -128,7 +128,8 @@ def random_time(rng, times):
         return None, np.ones(len(t), bool)
     if kind == 1:
         end = day.replace(hour=0) + datetime.timedelta(days=1)
-        return day.strftime("%Y-%m-%d"), (t >= stamp(day.year, day.month, day.day)) & (t < (end - EPOCH).total_seconds())
+        mask = (t >= stamp(day.year, day.month, day.day)) & (t < (end - EPOCH).total_seconds())
+        return day.strftime("%Y-%m-%d"), mask
     if kind == 2:
         mask = (t >= stamp(2019, day.month, 1)) & (t < stamp(2019, day.month + 1, 1))
         return day.strftime("%Y-%m"), mask

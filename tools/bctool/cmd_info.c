@@ -119,11 +119,12 @@ static void print_licences(const bc_snapshot *snap)
 static void print_codecs(const bc_usage *u)
 {
   const char *sep = "";
+  char n[BCT_TEXT_MAX];
 
   (void)printf(LABEL, "codecs");
   for (size_t c = 0; c < N_CODECS; c++) {
     if (u->codec_tiles[c] == 0) continue;
-    (void)printf("%s%llu tiles %s", sep, (unsigned long long)u->codec_tiles[c], bct_codec_name(c));
+    (void)printf("%s%s %s", sep, bct_text_count(n, u->codec_tiles[c], "tile"), bct_codec_name(c));
     sep = ", ";
   }
   (void)putchar('\n');
@@ -131,7 +132,7 @@ static void print_codecs(const bc_usage *u)
 
 static void print_text(const char *path, const bc_snapshot *snap, const bc_store_info *info, const totals *t)
 {
-  char a[BCT_TEXT_MAX], b[BCT_TEXT_MAX], r[BCT_TEXT_MAX], grid[512];
+  char a[BCT_TEXT_MAX], b[BCT_TEXT_MAX], r[BCT_TEXT_MAX], n[BCT_TEXT_MAX], grid[512];
 
   (void)printf(LABEL "%s\n", "store", path);
   (void)printf(LABEL "%s\n", "uuid", info->uuid);
@@ -142,12 +143,12 @@ static void print_text(const char *path, const bc_snapshot *snap, const bc_store
   (void)printf(LABEL "%llu\n", "variables", (unsigned long long)info->n_modalities);
   print_groups(snap);
   if (t->has_time) (void)printf(LABEL "%s\n", "time", bct_text_span(a, t->all.t_first, t->all.t_last));
-  (void)printf(LABEL "%llu files\n", "sources", (unsigned long long)info->n_sources);
-  (void)printf(LABEL "%llu tiles, %s stored as %s (%s)\n", "data", (unsigned long long)t->all.n_tiles,
+  (void)printf(LABEL "%s\n", "sources", bct_text_count(a, info->n_sources, "file"));
+  (void)printf(LABEL "%s, %s stored as %s (%s)\n", "data", bct_text_count(n, t->all.n_tiles, "tile"),
                bct_text_bytes(a, t->all.decoded_bytes), bct_text_bytes(b, t->all.stored_bytes),
                bct_text_ratio(r, t->all.decoded_bytes, t->all.stored_bytes));
   if (t->all.n_tiles > 0) print_codecs(&t->all);
-  (void)printf(LABEL "%llu segments %s, index %s\n", "disk", (unsigned long long)info->n_segments,
+  (void)printf(LABEL "%s %s, index %s\n", "disk", bct_text_count(n, info->n_segments, "segment"),
                bct_text_bytes(a, info->segment_bytes), bct_text_bytes(b, info->index_bytes));
   print_licences(snap);
 }

@@ -128,33 +128,45 @@ static bc_status make_opts(const ingest_args *a, ingest_parsed *p, bc_ingest_opt
   return BC_OK;
 }
 
+/* ", 2 already in, 1 refused": whatever is not 0 */
+static void add_words(char *buf, size_t cap, uint64_t n, const char *what)
+{
+  const size_t at = strlen(buf);
+
+  if (n > 0) (void)snprintf(buf + at, cap - at, ", %llu %s", (unsigned long long)n, what);
+}
+
+static void say_estimate(const bc_ingest_report *r, const char *files)
+{
+  char steps[BCT_TEXT_MAX], vars[BCT_TEXT_MAX], from[BCT_TEXT_MAX], memory[BCT_TEXT_MAX];
+
+  bct_say("would ingest %s: %s of %s, %s decoded, %s of memory; nothing written", files,
+          bct_text_count(steps, r->steps, "step"), bct_text_count(vars, r->variables, "variable"),
+          bct_text_bytes(from, r->decoded_bytes), bct_text_bytes(memory, r->memory));
+}
+
 static void say_summary(const bc_ingest_report *r, bool dry_run)
 {
-  char from[BCT_TEXT_MAX], to[BCT_TEXT_MAX], ratio[BCT_TEXT_MAX], time[BCT_TEXT_MAX], rate[BCT_TEXT_MAX];
-  char also[160] = "";
+  char files[2 * BCT_TEXT_MAX], steps[BCT_TEXT_MAX], tiles[BCT_TEXT_MAX], from[BCT_TEXT_MAX],
+      to[BCT_TEXT_MAX], ratio[BCT_TEXT_MAX], time[BCT_TEXT_MAX], rate[BCT_TEXT_MAX];
 
-  if (r->files_skipped > 0)
-    (void)snprintf(also, sizeof also, ", %llu already in", (unsigned long long)r->files_skipped);
-  if (r->files_refused > 0)
-    (void)snprintf(also + strlen(also), sizeof also - strlen(also), ", %llu refused",
-                   (unsigned long long)r->files_refused);
-  (void)bct_text_bytes(from, r->decoded_bytes);
+  (void)bct_text_count(files, r->files, "file");
+  add_words(files, sizeof files, r->files_skipped, "already in");
+  add_words(files, sizeof files, r->files_refused, "refused");
   if (dry_run) {
-    bct_say("would ingest %llu file%s%s: %llu steps of %llu variable%s, %s decoded, %s of memory; nothing "
-            "written",
-            (unsigned long long)r->files, r->files == 1 ? "" : "s", also, (unsigned long long)r->steps,
-            (unsigned long long)r->variables, r->variables == 1 ? "" : "s", from,
-            bct_text_bytes(to, r->memory));
+    say_estimate(r, files);
     return;
   }
-  if (r->steps_equal > 0)
-    (void)snprintf(also + strlen(also), sizeof also - strlen(also), ", %llu steps in already",
-                   (unsigned long long)r->steps_equal);
+  if (r->files == 0) {
+    bct_say("%s: nothing added", files);
+    return;
+  }
+  (void)bct_text_count(steps, r->steps, "step");
+  add_words(steps, sizeof steps, r->steps_equal, "already in");
   (void)bct_text_bytes(rate, r->seconds > 0 ? (uint64_t)((double)r->decoded_bytes / r->seconds) : 0);
-  bct_say("%llu file%s%s, %llu steps, %llu tiles, %s -> %s (%s), %s, %s/s", (unsigned long long)r->files,
-          r->files == 1 ? "" : "s", also, (unsigned long long)r->steps, (unsigned long long)r->tiles, from,
-          bct_text_bytes(to, r->stored_bytes), bct_text_ratio(ratio, r->decoded_bytes, r->stored_bytes),
-          bct_text_seconds(time, r->seconds), rate);
+  bct_say("%s: %s, %s, %s -> %s (%s), %s, %s/s", files, steps, bct_text_count(tiles, r->tiles, "tile"),
+          bct_text_bytes(from, r->decoded_bytes), bct_text_bytes(to, r->stored_bytes),
+          bct_text_ratio(ratio, r->decoded_bytes, r->stored_bytes), bct_text_seconds(time, r->seconds), rate);
 }
 
 static int print_json(const bc_ingest_report *r, bool dry_run)
@@ -200,6 +212,13 @@ out:
   return st;
 }
 
+/* With --keep-going each refused file has been told in a note. */
+static bool told(const ingest_args *a, const bc_ingest_report *r, int rc)
+{
+  return a->keep_going && !a->common.quiet && r->files_refused > 0 &&
+         (rc == BCT_EXIT_USAGE || rc == BCT_EXIT_DAMAGED);
+}
+
 static int run_ingest(const bct_cmd *self, int argc, char **argv)
 {
   ingest_args a = { .threads = 1 };
@@ -208,9 +227,11 @@ static int run_ingest(const bct_cmd *self, int argc, char **argv)
   int rc = bct_parse(self, argc, argv, &a);
 
   if (rc == BCT_GO) {
-    rc = ingest(&a, &report, &err) == BC_OK ? BCT_EXIT_OK : bct_fail(&err);
-    if (rc == BCT_EXIT_OK || report.files > 0) say_summary(&report, a.dry_run);
-    if (rc == BCT_EXIT_OK && a.json) rc = print_json(&report, a.dry_run);
+    const bc_status st = ingest(&a, &report, &err);
+    rc = bct_exit_code(st);
+    if (st != BC_OK && !told(&a, &report, rc)) (void)bct_fail(&err);
+    if (st == BC_OK || report.files > 0) say_summary(&report, a.dry_run);
+    if (st == BC_OK && a.json) rc = print_json(&report, a.dry_run);
   }
   bct_args_free(self, &a);
   return rc;

@@ -111,8 +111,13 @@ static void add_row(bct_table *t, const row *r)
   level_text(r->m, a, sizeof a);
   bct_table_cell(t, "%s", a);
   bct_table_cell(t, "%s", r->u.n_tiles == 0 ? "empty" : bct_text_span(a, r->u.t_first, r->u.t_last));
-  bct_table_cell(t, "%llu", (unsigned long long)r->steps);
-  bct_table_cell(t, "%llu", (unsigned long long)r->gaps);
+  if (r->u.n_tiles > 0 && r->u.t_first == BC_TIME_STATIC) {
+    bct_table_cell(t, "-");
+    bct_table_cell(t, "-");
+  } else {
+    bct_table_cell(t, "%llu", (unsigned long long)r->steps);
+    bct_table_cell(t, "%llu", (unsigned long long)r->gaps);
+  }
   bct_table_cell(t, "%llu", (unsigned long long)r->u.n_tiles);
   bct_table_cell(t, "%s", bct_text_bytes(a, r->u.stored_bytes));
   bct_table_cell(t, "%s", bct_text_ratio(a, r->u.decoded_bytes, r->u.stored_bytes));

@@ -172,7 +172,8 @@ static int explain_table(const bc_query *q)
 
 static int print_plan(const query_args *a, const bc_query *q)
 {
-  char read[BCT_TEXT_MAX], decode[BCT_TEXT_MAX], out[BCT_TEXT_MAX], peak[BCT_TEXT_MAX];
+  char tiles[BCT_TEXT_MAX], blocks[BCT_TEXT_MAX], read[BCT_TEXT_MAX], decode[BCT_TEXT_MAX], out[BCT_TEXT_MAX],
+      peak[BCT_TEXT_MAX];
   bc_query_cost c;
 
   if (a->json) return plan_json(q);
@@ -181,8 +182,8 @@ static int print_plan(const query_args *a, const bc_query *q)
     if (rc != BCT_EXIT_OK) return rc;
   }
   bc_query_get_cost(q, -1, &c);
-  (void)printf("%llu tiles, %llu blocks: read %s, decode %s, answer %s, memory %s at most\n",
-               (unsigned long long)c.tiles, (unsigned long long)c.blocks,
+  (void)printf("%s, %s: read %s, decode %s, answer %s, memory %s at most\n",
+               bct_text_count(tiles, c.tiles, "tile"), bct_text_count(blocks, c.blocks, "block"),
                bct_text_bytes(read, c.stored_bytes), bct_text_bytes(decode, c.decoded_bytes),
                bct_text_bytes(out, c.output_bytes), bct_text_bytes(peak, c.peak_bytes));
   return BCT_EXIT_OK;
@@ -248,26 +249,20 @@ static bc_status prepare(query_job *job, bc_err *err)
 
 /* ---- doing it ---- */
 
-/* Was it the time span that found nothing? Then the same selection over all time is found. */
-static bool empty_span(query_job *job)
+/* Was it place or time that had nothing? Then the same variables and levels are found without them. */
+static bool empty_there(query_job *job)
 {
   bc_query *q = NULL;
   bc_err none;
   bc_status st;
 
+  job->sel.has_bbox = false;
+  job->sel.n_points = 0;
   job->sel.t_begin = BC_TIME_OPEN_BEGIN;
   job->sel.t_end = BC_TIME_OPEN_END;
   st = bc_query_open(job->store, &job->sel, &job->opts, &q, &none);
   bc_query_close(q);
   return st == BC_OK || st == BC_E_BUDGET;
-}
-
-static bool is_empty(const bc_query *q)
-{
-  bc_query_cost c;
-
-  bc_query_get_cost(q, -1, &c);
-  return c.tiles == 0;
 }
 
 static int answer(query_job *job)
@@ -279,12 +274,9 @@ static int answer(query_job *job)
 
   if (bc_query_open(job->store, &job->sel, &job->opts, &q, &err) != BC_OK) {
     rc = bct_fail(&err);
-    return a->fail_empty && err.code == BC_E_NOTFOUND && empty_span(job) ? BCT_EXIT_NO : rc;
+    return a->fail_empty && err.code == BC_E_NOTFOUND && empty_there(job) ? BCT_EXIT_NO : rc;
   }
-  if (a->fail_empty && is_empty(q)) {
-    (void)bct_usage("the store holds nothing in that box and span");
-    rc = BCT_EXIT_NO;
-  } else if (a->explain || a->dry_run) {
+  if (a->explain || a->dry_run) {
     bct_say_answer(q);
     rc = print_plan(a, q);
   } else if (strcmp(job->sink.format, "png") == 0) {

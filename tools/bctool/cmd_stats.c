@@ -144,7 +144,12 @@ static int stats(const stats_args *a)
   if (j != NULL) bc_json_begin_array(j, NULL);
   BC_TRY(collect(snap, &a->vars, t, j, &err));
   if (j != NULL) bc_json_end(j);
-  rc = t != NULL ? bct_table_print(t) : bct_json_print(j);
+  if (j != NULL)
+    rc = bct_json_print(j);
+  else if (bc_snapshot_modalities(snap) == 0)
+    bct_say("the store is empty: fill it with bctool ingest");
+  else
+    rc = bct_table_print(t);
 out:
   if (st != BC_OK) {
     rc = bct_fail(&err);

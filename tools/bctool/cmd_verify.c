@@ -33,18 +33,12 @@ static const bct_example k_examples[] = {
 
 /* ---- one damage ---- */
 
+/* The sentence names segment, tile and source file. */
 static void print_damage(void *ctx, const bc_damage *d)
 {
-  char time[BC_TIME_TEXT];
-
   (void)ctx;
   bct_progress_end(); /* the bar must not stand in the way of stdout on the same terminal */
-  if (d->segment != 0) (void)printf("segment %u: ", d->segment);
-  if (d->has_tile)
-    (void)printf("%s%s%s cell %u %s: ", d->group, d->group[0] != '\0' ? "/" : "", d->name, d->cell,
-                 bc_time_format_short(d->time, time));
-  (void)printf("%s%s%s%s\n", d->what, d->source != NULL && d->source[0] != '\0' ? " (from " : "",
-               d->source != NULL ? d->source : "", d->source != NULL && d->source[0] != '\0' ? ")" : "");
+  (void)printf("%s\n", d->what);
 }
 
 static void json_damage(void *ctx, const bc_damage *d)
@@ -81,15 +75,15 @@ static void json_tail(bc_json *j, const bc_verify_report *r, bool full)
 
 static void say_report(const bc_verify_report *r, bool full)
 {
-  char bytes[BCT_TEXT_MAX];
+  char bytes[BCT_TEXT_MAX], segments[BCT_TEXT_MAX], tiles[BCT_TEXT_MAX], orphans[BCT_TEXT_MAX];
 
-  bct_say("%s check: %llu segments, %llu tiles, %s looked at: %llu damaged%s", full ? "full" : "quick",
-          (unsigned long long)r->segments, (unsigned long long)r->tiles, bct_text_bytes(bytes, r->bytes),
-          (unsigned long long)r->damaged,
+  bct_say("%s check: %s, %s, %s looked at: %llu damaged%s", full ? "full" : "quick",
+          bct_text_count(segments, r->segments, "segment"), bct_text_count(tiles, r->tiles, "tile"),
+          bct_text_bytes(bytes, r->bytes), (unsigned long long)r->damaged,
           full || r->damaged > 0 ? "" : " (values were not read: see --full)");
   if (r->orphans > 0)
-    bct_say("note: %llu segments that no commit mentions, left by an interrupted run: harmless",
-            (unsigned long long)r->orphans);
+    bct_say("note: %s without a commit, left by an interrupted run: harmless",
+            bct_text_count(orphans, r->orphans, "segment"));
 }
 
 static int verify(const verify_args *a)

@@ -35,18 +35,30 @@ static void narrow_time(const bc_var *v, bc_select *sel)
           bct_text_span(span, sel->t_begin, sel->t_begin));
 }
 
-/* Opens the query; for a map of one variable, of its first step and level only. */
+/* A map shows several nodes; one node is drawn as a series, as points are. */
+static bool is_map(const bc_var *v)
+{
+  const int y = bc_var_dim(v, BC_DIM_LAT), x = bc_var_dim(v, BC_DIM_LON);
+
+  return y >= 0 && x >= 0 && (v->shape[y] > 1 || v->shape[x] > 1);
+}
+
+/* Opens the query; for a map, of its first step and level only. */
 static bc_status open_narrowed(bc_store *store, bc_select *sel, const bc_query_opts *opts, bc_query **q,
                                bc_err *err)
 {
   const bc_var *const *vars;
-  const bc_var *v;
+  size_t n;
 
   BC_RET(bc_query_open(store, sel, opts, q, err));
-  if (bc_query_vars(*q, &vars) != 1 || sel->n_points > 0) return BC_OK;
-  v = vars[0];
-  narrow_time(v, sel);
-  BC_RET(narrow_level(v, sel, err));
+  n = bc_query_vars(*q, &vars);
+  if (n != 1)
+    return BC_FAIL(err, BC_E_INVAL,
+                   "a picture shows one variable, %zu are selected (%s, %s%s): choose one with --var", n,
+                   vars[0]->name, vars[1]->name, n > 2 ? " ..." : "");
+  if (!is_map(vars[0])) return BC_OK;
+  narrow_time(vars[0], sel);
+  BC_RET(narrow_level(vars[0], sel, err));
   bc_query_close(*q);
   *q = NULL;
   return bc_query_open(store, sel, opts, q, err);
@@ -162,6 +174,7 @@ bc_status bct_draw(bc_store *store, bc_select *sel, const bc_query_opts *opts, c
                    const char *path, bc_err *err)
 {
   bc_sink_opts with_coast = *sink;
+  const bc_var *const *vars;
   bc_query *q = NULL;
   bc_query_part part;
   coast c = { 0 };
@@ -171,7 +184,8 @@ bc_status bct_draw(bc_store *store, bc_select *sel, const bc_query_opts *opts, c
   BC_TRY(open_narrowed(store, sel, opts, &q, err));
   bct_say_answer(q);
   bc_query_get_part(q, 0, &part);
-  if (sel->n_points == 0) { /* a picture without a coast is still the picture that was asked for */
+  if (bc_query_vars(q, &vars) == 1 &&
+      is_map(vars[0])) { /* a picture without a coast is still the picture that was asked for */
     if (coast_open(store, sel, part.grid, &c, &none) != BC_OK)
       bct_say("note: no coast: %s", none.msg);
     else if (c.block.var != NULL)

@@ -66,7 +66,7 @@ bool bct_coord_ends(const bc_var *v, bc_dim dim, double *first, double *last)
 static void time_words(const bc_var *v, char *buf, size_t cap)
 {
   const int d = bc_var_dim(v, BC_DIM_TIME);
-  char span[BCT_TEXT_MAX];
+  char span[BCT_TEXT_MAX], n[BCT_TEXT_MAX];
   double a, b;
 
   buf[0] = '\0';
@@ -75,7 +75,7 @@ static void time_words(const bc_var *v, char *buf, size_t cap)
   else if (!bct_coord_ends(v, BC_DIM_TIME, &a, &b))
     (void)snprintf(buf, cap, "no steps, ");
   else
-    (void)snprintf(buf, cap, "%lld step%s %s, ", (long long)v->shape[d], v->shape[d] == 1 ? "" : "s",
+    (void)snprintf(buf, cap, "%s %s, ", bct_text_count(n, (uint64_t)v->shape[d], "step"),
                    bct_text_span(span, (int64_t)a, (int64_t)b));
 }
 
@@ -150,7 +150,10 @@ bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *pa
   bc_status st;
 
   BC_TRY(bc_query_stream(q, bar ? bct_progress_begin() : bct_progress_silent(), &stream, err));
-  BC_TRY(bc_sink_write(&stream, path, sink, err));
+  st = bc_sink_write(&stream, path, sink, err);
+  if (st == BC_E_EXISTS)
+    st = BC_FAIL(err, st, "%s exists already: choose another name, or give --overwrite", path);
+  BC_TRY(st);
   bct_progress_end();
   if (bc_query_damaged(q, &first) > 0)
     bct_say("note: %llu damaged blocks are missing in the answer; the first: %s",

@@ -29,6 +29,12 @@ char *bct_text_bytes(char *buf, uint64_t bytes)
   return buf;
 }
 
+char *bct_text_count(char *buf, uint64_t n, const char *noun)
+{
+  (void)snprintf(buf, BCT_TEXT_MAX, "%llu %s%s", (unsigned long long)n, noun, n == 1 ? "" : "s");
+  return buf;
+}
+
 char *bct_text_seconds(char *buf, double seconds)
 {
   const long s = (long)BCT_MIN(seconds + 0.5, 3e8);
@@ -89,7 +95,7 @@ static void instant(char *buf, int64_t t, bool day_only)
 
 char *bct_text_span(char *buf, int64_t first, int64_t last)
 {
-  const bool day_only = first % 86400 == 0 && last % 86400 == 0;
+  const bool day_only = first != last && first % 86400 == 0 && last % 86400 == 0;
   char a[BC_TIME_TEXT], b[BC_TIME_TEXT];
 
   if (first == BC_TIME_STATIC) {

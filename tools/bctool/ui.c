@@ -23,9 +23,8 @@ static struct {
 static struct {
   bool shown;   /* something of the bar stands on the terminal */
   bool colour;  /* NO_COLOR is not set */
-  double begun; /* seconds; 0 = no tick yet */
-  double last;
-  uint64_t first; /* bytes that were done at the first tick */
+  double begun; /* seconds */
+  double last;  /* when it was last drawn */
 } g_bar;
 
 static volatile sig_atomic_t g_stop;
@@ -52,6 +51,7 @@ void bct_say(const char *fmt, ...)
   va_list ap;
 
   if (g_ui.quiet) return;
+  (void)fflush(stdout); /* where both go to one place, they stay in order */
   clear_bar();
   va_start(ap, fmt);
   (void)vfprintf(stderr, fmt, ap);
@@ -61,6 +61,7 @@ void bct_say(const char *fmt, ...)
 
 static void error_head(void)
 {
+  (void)fflush(stdout);
   clear_bar();
   (void)fprintf(stderr, "bctool%s%s: ", g_ui.command[0] != '\0' ? " " : "", g_ui.command);
 }
@@ -165,7 +166,7 @@ static void draw(uint64_t done, uint64_t total, const char *what, double t)
   static const char empty[] = "........................................";
   char a[BCT_TEXT_MAX], b[BCT_TEXT_MAX], r[BCT_TEXT_MAX], left[BCT_TEXT_MAX], tail[4 * BCT_TEXT_MAX];
   const double part = total == 0 ? 0 : (double)BCT_MIN(done, total) / (double)total;
-  const double rate = t > g_bar.begun ? (double)(done - g_bar.first) / (t - g_bar.begun) : 0;
+  const double rate = t > g_bar.begun ? (double)done / (t - g_bar.begun) : 0;
   int cells, on, room;
 
   (void)snprintf(left, sizeof left, "?");
@@ -187,13 +188,7 @@ static void tick(void *ctx, uint64_t done, uint64_t total, const char *what)
   const double t = now();
 
   (void)ctx;
-  if (g_bar.begun <= 0 || done < g_bar.first) {
-    g_bar.begun = t;
-    g_bar.first = done;
-    g_bar.last = t; /* short work shows no bar at all */
-    return;
-  }
-  if (t - g_bar.last < 0.1) return;
+  if (t - g_bar.begun < 0.3 || t - g_bar.last < 0.1) return; /* short work shows no bar at all */
   g_bar.last = t;
   draw(done, total, what, t);
 }
@@ -212,7 +207,7 @@ static const bc_progress *begin(bool bar)
   (void)sigemptyset(&sa.sa_mask);
   (void)sigaction(SIGINT, &sa, NULL);
   (void)sigaction(SIGTERM, &sa, NULL);
-  g_bar.begun = 0;
+  g_bar.begun = now();
   g_bar.colour = no_colour == NULL || no_colour[0] == '\0';
   if (g_ui.quiet || !isatty(STDERR_FILENO) || term == NULL || strcmp(term, "dumb") == 0) bar = false;
   return bar ? &with_bar : &without;

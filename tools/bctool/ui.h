@@ -49,6 +49,7 @@ void bct_progress_end(void);                  /* takes the bar off the terminal;
 /* ---- numbers; each returns buf ---- */
 #define BCT_TEXT_MAX 96
 char *bct_text_bytes(char *buf, uint64_t bytes);                 /* "4.8 MB" */
+char *bct_text_count(char *buf, uint64_t n, const char *noun);   /* "1 step", "2 steps" */
 char *bct_text_seconds(char *buf, double seconds);               /* "1:05", "0.8 s" */
 char *bct_text_ratio(char *buf, uint64_t from, uint64_t to);     /* "2.9x"; "-" when to is 0 */
 char *bct_text_lat(char *buf, double a, double b);               /* "50..58 N", "10 S..20 N" */
