@@ -65,6 +65,8 @@ bc_status bc_writer_put(bc_writer *w, bc_bytes head, bc_bytes payload, bc_err *e
 bc_status bc_writer_next_part(bc_writer *w, bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
 /* The tile is superseded as a whole: gone after the next commit. */
 bc_status bc_writer_drop(bc_writer *w, const bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
+/* No tile needs this segment after the commit. */
+bc_status bc_writer_retire(bc_writer *w, uint32_t segment, bc_err *err) BC_MUST_CHECK;
 uint64_t bc_writer_pending_bytes(const bc_writer *w);
 /* Publish the segment, then commit the index; nothing waits: nothing is done. After a failure the writer is as before the first put. */
 bc_status bc_writer_commit(bc_writer *w, bc_err *err) BC_MUST_CHECK;

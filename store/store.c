@@ -149,12 +149,12 @@ static bool uuid_parse(const char *s, uint8_t out[16])
   return n == 16 && *s == '\0';
 }
 
-static bc_status marker_text(const uint8_t uuid[16], const bc_grid *g, bc_buf *b, bc_err *err)
+bc_status bc_marker_text(const uint8_t uuid[16], const bc_grid *g, bool published, bc_buf *b, bc_err *err)
 {
   char u[37], y0[BC_NUMBER_TEXT], dy[BC_NUMBER_TEXT], x0[BC_NUMBER_TEXT], dx[BC_NUMBER_TEXT];
   uuid_text(uuid, u);
-  BC_RET(bc_buf_printf(b, err, "biocube store\nformat %d.%d\nuuid %s\nincompat 0\ncompat 0\n",
-                       BC_FORMAT_MAJOR, BC_FORMAT_MINOR, u));
+  BC_RET(bc_buf_printf(b, err, "biocube store\nformat %d.%d\nuuid %s\nincompat 0\ncompat 0\nstate %s\n",
+                       BC_FORMAT_MAJOR, BC_FORMAT_MINOR, u, published ? "published" : "live"));
   BC_RET(bc_buf_printf(b, err, "grid %s %s %s %s %" PRIu32 " %s %s %" PRIu32 " %" PRIu32 " %s %s\n", g->name,
                        g->crs, bc_number_text(g->y0, y0), bc_number_text(g->dy, dy), g->ny,
                        bc_number_text(g->x0, x0), bc_number_text(g->dx, dx), g->nx, g->cell,
@@ -195,6 +195,7 @@ static bc_status parse_marker(bc_store *st, char *text, size_t n, bc_err *err)
                    BC_MARKER);
   const char *format = marker_line(text, "format"), *u = marker_line(text, "uuid");
   const char *inc = marker_line(text, "incompat"), *check = marker_line(text, "check");
+  const char *state = marker_line(text, "state");
   const char *grid = marker_line(text, "grid");
   if (format == NULL || sscanf(format, "%d.%d", &major, &minor) != 2)
     return BC_FAIL(err, BC_E_CORRUPT, "%s/%s: no line format", st->path, BC_MARKER);
@@ -211,6 +212,9 @@ static bc_status parse_marker(bc_store *st, char *text, size_t n, bc_err *err)
   if (u == NULL || sscanf(u, "%39s", uuid) != 1 || !uuid_parse(uuid, st->uuid) || grid == NULL ||
       !parse_grid_line(grid - strlen("grid "), &st->grid))
     return BC_FAIL(err, BC_E_CORRUPT, "%s/%s: no line uuid or grid", st->path, BC_MARKER);
+  st->published = state != NULL && strncmp(state, "published\n", 10) == 0;
+  if (!st->published && (state == NULL || strncmp(state, "live\n", 5) != 0))
+    return BC_FAIL(err, BC_E_CORRUPT, "%s/%s: no line state", st->path, BC_MARKER);
   return bc_grid_check(&st->grid, err);
 }
 
@@ -235,7 +239,7 @@ static bc_status read_marker(bc_store *st, bc_err *err)
 
 /* ---- create ---- */
 
-static bc_status init_index(const char *folder, const uint8_t uuid[16], const bc_grid *grid, bc_err *err)
+bc_status bc_index_init(const char *folder, const uint8_t uuid[16], const bc_grid *grid, bc_err *err)
 {
   bc_index *ix = NULL;
   bc_txn *t = NULL;
@@ -271,9 +275,9 @@ static bc_status fill_folder(const char *tmp, const bc_grid *grid, bc_err *err)
   uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
   BC_TRY(bc_os_mkdir(segments, err));
   BC_TRY(bc_os_mkdir(index, err));
-  BC_TRY(init_index(index, uuid, grid, err));
+  BC_TRY(bc_index_init(index, uuid, grid, err));
   BC_TRY(bc_os_sync_dir(index, err));
-  BC_TRY(marker_text(uuid, grid, &b, err));
+  BC_TRY(bc_marker_text(uuid, grid, false, &b, err));
   BC_TRY(bc_os_out_create(marker, false, &f, err));
   BC_TRY(bc_os_out_write(&f, b.p, b.n, err));
   BC_TRY(bc_os_out_publish(&f, false, err));
@@ -354,7 +358,7 @@ static bc_status take_lock(bc_store *st, bc_err *err)
   return s;
 }
 
-bc_status bc_store_open(const char *path, unsigned flags, bc_store **out, bc_err *err)
+static bc_status open_marked(const char *path, bc_store **out, bc_err *err)
 {
   bc_status st = BC_OK;
   *out = NULL;
@@ -368,6 +372,22 @@ bc_status bc_store_open(const char *path, unsigned flags, bc_store **out, bc_err
   BC_TRY(read_marker(s, err));
   if (!bc_os_is_own_dir(s->segments))
     BC_TRY(BC_FAIL(err, BC_E_CORRUPT, "%s: no folder there (a link is not followed)", s->segments));
+  *out = s;
+  s = NULL;
+out:
+  bc_store_close(s);
+  return st;
+}
+
+bc_status bc_store_open(const char *path, unsigned flags, bc_store **out, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_store *s = NULL;
+  *out = NULL;
+  BC_TRY(open_marked(path, &s, err));
+  if (s->published && (flags & BC_OPEN_WRITE))
+    BC_TRY(BC_FAIL(err, BC_E_READONLY, "%s: a published store is never written", s->path));
+  if (s->published) flags |= BC_OPEN_NOLOCK;
   if (flags & BC_OPEN_WRITE) BC_TRY(take_lock(s, err));
   BC_TRY(open_index(s, flags, err));
   s->write = (flags & BC_OPEN_WRITE) != 0;
@@ -375,6 +395,16 @@ bc_status bc_store_open(const char *path, unsigned flags, bc_store **out, bc_err
   s = NULL;
 out:
   bc_store_close(s);
+  return st;
+}
+
+bc_status bc_store_open_bare(const char *path, bc_store **out, bc_err *err)
+{
+  BC_RET(open_marked(path, out, err));
+  const bc_status st = take_lock(*out, err);
+  if (st == BC_OK) return BC_OK;
+  bc_store_close(*out);
+  *out = NULL;
   return st;
 }
 

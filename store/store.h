@@ -102,6 +102,21 @@ BC_API bc_status bc_store_verify(bc_store *st, bool full, void (*found)(void *ct
                                  void *ctx, const bc_progress *progress, bc_verify_report *report,
                                  bc_err *err) BC_MUST_CHECK;
 
+/* ---- upkeep ---- */
+typedef struct bc_reindex_report {
+  uint64_t segments, tiles; /* applied; tiles count superseded ones too */
+  uint64_t damaged;         /* segments passed over */
+} bc_reindex_report;
+/**
+ * Make the index anew from the segments alone: for a lost or damaged index. Nothing is lost if it is
+ * interrupted.
+ * @param[in] skipped called with a sentence for each segment that is damaged and passed over; may be NULL
+ * @return BC_OK also when segments were passed over (see report->damaged); BC_E_BUSY when a writer is at work
+ */
+BC_API bc_status bc_store_reindex(const char *path, const bc_progress *progress,
+                                  void (*skipped)(void *ctx, const char *what), void *ctx,
+                                  bc_reindex_report *report, bc_err *err) BC_MUST_CHECK;
+
 /** "bctool 1.0.0" etc.: version of this library, and of those it was built with, one per line. Static text.
  */
 BC_API const char *bc_version(void);

@@ -35,6 +35,7 @@ struct bc_store {
   bc_grid grid; /* of the marker: number 0 */
   long pid;
   bool write;
+  bool published; /* an immutable copy: never written, opened without locks */
   bool locked;
   bc_lock lock;
   bc_index *ix;
@@ -51,6 +52,8 @@ struct bc_snapshot {
   uint64_t id;
 };
 
+bc_status bc_marker_text(const uint8_t uuid[16], const bc_grid *g, bool published, bc_buf *b,
+                         bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_get(bc_txn *t, const char *name, uint64_t *out, bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_put(bc_txn *t, const char *name, uint64_t v, bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_put_uuid(bc_txn *t, const uint8_t uuid[16], bc_err *err) BC_MUST_CHECK;
@@ -65,6 +68,11 @@ bc_status bc_get_source(bc_txn *t, uint32_t id, bc_source_rec *out, bc_err *err)
 #define BC_SOURCE_KEY 24
 void bc_source_key(const bc_source_rec *s, uint8_t out[BC_SOURCE_KEY]);
 
+/* Tables and first entries of an empty store. */
+bc_status bc_index_init(const char *folder, const uint8_t uuid[16], const bc_grid *grid,
+                        bc_err *err) BC_MUST_CHECK;
+/* Marker and writer lock only: for making a new index. */
+bc_status bc_store_open_bare(const char *path, bc_store **out, bc_err *err) BC_MUST_CHECK;
 /* An owned reference to a mapped segment. */
 bc_status bc_store_segment(bc_store *st, uint32_t id, bc_segment **out, bc_err *err) BC_MUST_CHECK;
 /* Add one tile's record to a usage; t_first, t_last from its head. */

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/schema_io.h"
+#include "store/commit.h"
 #include "store/store_int.h"
 
 /* A tile that waits for the commit, found by key. */
@@ -13,10 +13,8 @@ typedef struct slot {
 
 typedef struct mod_state {
   bc_modality m;
-  bc_usage usage;
   bool changed;    /* definition: new or grown */
   bool used;       /* tiles of it are in the pending segment */
-  bool recount;    /* tiles were dropped: usage is counted anew */
   uint16_t *twins; /* modalities of the same name in other groups */
   size_t n_twins;
 } mod_state;
@@ -31,8 +29,11 @@ struct bc_writer {
   bc_source_rec *sources; /* changed or needed by pending tiles */
   size_t n_sources, cap_sources;
   uint32_t next_source, next_segment;
+  uint64_t snapshot; /* of the last commit */
   bc_tile_key *drops;
   size_t n_drops, cap_drops;
+  uint32_t *retired;
+  size_t n_retired, cap_retired;
   slot *slots;
   size_t n_slots; /* a power of two */
 };
@@ -78,10 +79,10 @@ static bc_status load(bc_writer *w, bc_snapshot *s, bc_err *err)
   for (size_t i = 0; i < bc_snapshot_modalities(s); i++) {
     BC_RET(bc_modality_copy(bc_snapshot_modality(s, i), &w->mods[i].m, err));
     w->n_mods++;
-    BC_RET(bc_get_usage(s->txn, (uint16_t)i, &w->mods[i].usage, err));
   }
   for (size_t i = 0; i < w->n_mods; i++)
     find_twins_of(w, i);
+  w->snapshot = bc_snapshot_id(s);
   BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SEGMENT, &seg, err));
   BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SOURCE, &src, err));
   if (seg == 0 || seg >= UINT32_MAX || src >= UINT32_MAX)
@@ -91,16 +92,43 @@ static bc_status load(bc_writer *w, bc_snapshot *s, bc_err *err)
   return BC_OK;
 }
 
-/* A segment published just before a crash has a number that the index does not know: go past it. */
-static bc_status skip_orphans(bc_writer *w, bc_err *err)
+/* Highest segment number among the files, whether the index knows it or not. */
+static bc_status highest_segment(const bc_store *st, uint32_t *out, bc_err *err)
 {
   char **names = NULL;
   size_t n = 0;
   uint32_t id = 0;
-  BC_RET(bc_os_list(w->st->segments, &names, &n, err));
+  *out = 0;
+  BC_RET(bc_os_list(st->segments, &names, &n, err));
   for (size_t i = 0; i < n; i++)
-    if (bc_segment_id(names[i], &id) && id >= w->next_segment) w->next_segment = id + 1;
+    if (bc_segment_id(names[i], &id) && id > *out) *out = id;
   bc_os_list_free(names, n);
+  return BC_OK;
+}
+
+static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err);
+
+/*
+ * A segment is published before the index commits. Where a crash came between the two, the commit is finished
+ * now: all it takes is in the segment. A file that is not whole is no commit; its number is passed over.
+ */
+static bc_status roll_forward(bc_store *st, uint32_t *next_segment, bc_err *err)
+{
+  uint32_t highest = 0;
+  uint64_t next = 0;
+  bc_txn *t = NULL;
+  BC_RET(bc_txn_begin(st->ix, false, &t, err));
+  const bc_status got = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
+  bc_txn_abort(t);
+  BC_RET(got);
+  BC_RET(highest_segment(st, &highest, err));
+  for (uint64_t id = next; id <= highest; id++) {
+    const bc_status s = apply_segment(st, (uint32_t)id, true, err);
+    const bool not_whole = s == BC_E_NOTFOUND || (s <= BC_E_CORRUPT && s > BC_E_IO);
+    if (s != BC_OK && !not_whole) return s;
+  }
+  if (highest >= UINT32_MAX - 1) return BC_FAIL(err, BC_E_RANGE, "%s: no segment number is left", st->path);
+  *next_segment = highest + 1;
   return BC_OK;
 }
 
@@ -113,9 +141,11 @@ bc_status bc_writer_open(bc_store *store, bc_writer **out, bc_err *err)
   bc_writer *w = bc_calloc(1, sizeof *w);
   if (w == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
   w->st = store;
+  uint32_t past_files = 0;
+  BC_TRY(roll_forward(store, &past_files, err));
   BC_TRY(bc_snapshot_open(store, &s, err));
   BC_TRY(load(w, s, err));
-  BC_TRY(skip_orphans(w, err));
+  w->next_segment = BC_MAX(w->next_segment, past_files);
   *out = w;
   w = NULL;
 out:
@@ -136,6 +166,7 @@ void bc_writer_close(bc_writer *w)
   bc_free(w->grids);
   bc_free(w->sources);
   bc_free(w->drops);
+  bc_free(w->retired);
   bc_free(w->slots);
   bc_free(w);
 }
@@ -220,7 +251,6 @@ bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id,
   BC_RET(bc_modality_copy(def, &s->m, err));
   s->m.id = (uint16_t)w->n_mods++;
   s->changed = true;
-  bc_usage_init(&s->usage);
   for (size_t i = 0; i < w->n_mods; i++)
     find_twins_of(w, i);
   for (uint16_t i = 0; level_index != NULL && i < def->n_levels; i++)
@@ -454,221 +484,106 @@ bc_status bc_writer_drop(bc_writer *w, const bc_tile_key *key, bc_err *err)
 {
   BC_RET(grow((void **)&w->drops, &w->cap_drops, w->n_drops, sizeof *w->drops, err));
   w->drops[w->n_drops++] = *key;
-  if (key->modality < w->n_mods) w->mods[key->modality].recount = true;
   return BC_OK;
 }
 
 uint64_t bc_writer_pending_bytes(const bc_writer *w) { return w->seg == NULL ? 0 : bc_segw_bytes(w->seg); }
 
+bc_status bc_writer_retire(bc_writer *w, uint32_t segment, bc_err *err)
+{
+  BC_RET(grow((void **)&w->retired, &w->cap_retired, w->n_retired, sizeof *w->retired, err));
+  w->retired[w->n_retired++] = segment;
+  return BC_OK;
+}
+
 /* ---- commit ---- */
 
-static bc_status put_sized(bc_buf *out, const bc_buf *part, bc_err *err)
+/* Modalities that this commit has to say something of. */
+static bc_status speak_of(const bc_writer *w, const bc_modality ***out, size_t *n, bc_err *err)
 {
-  BC_RET(bc_buf_u32(out, (uint32_t)part->n, err));
-  return bc_buf_put(out, part->p, part->n, err);
-}
-
-/* What a segment says of its tiles' meaning, so that an index can be made from segments alone. */
-static bc_status segment_schema(const bc_writer *w, bc_buf *out, bc_err *err)
-{
-  bc_status st = BC_OK;
-  bc_buf one = bc_buf_empty(1 << 24);
-  uint32_t used = 0;
-  BC_TRY(bc_buf_u32(out, (uint32_t)w->n_grids, err));
-  for (size_t i = 0; i < w->n_grids; i++) {
-    one.n = 0;
-    BC_TRY(bc_grid_encode(&w->grids[i], &one, err));
-    BC_TRY(put_sized(out, &one, err));
-  }
+  const bc_modality **p = bc_calloc(w->n_mods + 1, sizeof(const bc_modality *));
+  *out = p;
+  *n = 0;
+  if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
   for (size_t i = 0; i < w->n_mods; i++)
-    used += w->mods[i].used ? 1u : 0u;
-  BC_TRY(bc_buf_u32(out, used, err));
-  for (size_t i = 0; i < w->n_mods; i++) {
-    if (!w->mods[i].used) continue;
-    one.n = 0;
-    BC_TRY(bc_modality_encode(&w->mods[i].m, &one, err));
-    BC_TRY(put_sized(out, &one, err));
-  }
-  BC_TRY(bc_buf_u32(out, (uint32_t)w->n_sources, err));
-  for (size_t i = 0; i < w->n_sources; i++) {
-    one.n = 0;
-    BC_TRY(bc_source_encode(&w->sources[i], &one, err));
-    BC_TRY(put_sized(out, &one, err));
-  }
-out:
-  bc_buf_dispose(&one);
-  return st;
-}
-
-static bc_status finish_segment(bc_writer *w, bc_err *err)
-{
-  if (w->seg == NULL) return BC_OK;
-  bc_buf schema = bc_buf_empty(1 << 28);
-  bc_status st = segment_schema(w, &schema, err);
-  if (st == BC_OK) st = bc_segw_finish(w->seg, (bc_bytes){ schema.p, schema.n }, err);
-  bc_buf_dispose(&schema);
-  return st;
-}
-
-typedef struct entry {
-  uint8_t key[BC_TILE_KEY_BYTES];
-  uint32_t tile;
-} entry;
-
-static int by_key(const void *a, const void *b)
-{
-  return memcmp(((const entry *)a)->key, ((const entry *)b)->key, BC_TILE_KEY_BYTES);
-}
-
-/* Steps of a pending tile, for the usage: its head is in the segment that was just published. */
-static bc_status tile_span(const bc_segment *seg, const bc_tile_rec *r, int64_t *first, int64_t *last,
-                           bc_err *err)
-{
-  bc_bytes head;
-  bc_tile_head h;
-  BC_RET(bc_segment_slice(seg, r->head_offset, r->head_bytes, &head, err));
-  BC_RET(bc_tile_head_parse(head, &h, err));
-  *first = bc_tile_time(&h, 0);
-  *last = bc_tile_time(&h, h.nt - 1);
+    if (w->mods[i].changed || w->mods[i].used) p[(*n)++] = &w->mods[i].m;
   return BC_OK;
 }
 
-/* In key order, so that the tree's pages fill well. */
-static bc_status index_tiles(bc_writer *w, bc_txn *t, bc_usage *usage, bc_err *err)
+static bc_status publish_segment(bc_writer *w, bc_err *err)
 {
   bc_status st = BC_OK;
-  bc_segment *seg = NULL;
-  const size_t n = bc_segw_count(w->seg);
-  entry *e = bc_calloc(n, sizeof *e);
-  if (e == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "writer: no memory for %zu tiles", n));
-  BC_TRY(bc_segment_open(w->st->segments, w->next_segment, w->st->uuid, false, &seg, err));
-  for (size_t i = 0; i < n; i++) {
-    bc_tile_key k;
-    bc_tile_rec r;
-    bc_segw_tile(w->seg, i, &k, &r);
-    bc_tile_key_put(&k, e[i].key);
-    e[i].tile = (uint32_t)i;
-  }
-  qsort(e, n, sizeof *e, by_key);
-  for (size_t i = 0; i < n; i++) {
-    bc_tile_key k;
-    bc_tile_rec r;
-    int64_t first = 0, last = 0;
-    bc_segw_tile(w->seg, e[i].tile, &k, &r);
-    BC_TRY(bc_txn_tile_put(t, &k, &r, err));
-    BC_TRY(tile_span(seg, &r, &first, &last, err));
-    bc_usage_add(&usage[k.modality], &r, first, last);
-  }
+  bc_buf record = bc_buf_empty((size_t)1 << 32);
+  const bc_modality **mods = NULL;
+  bc_commit c = { .snapshot = w->snapshot + 1,
+                  .grids = w->grids,
+                  .n_grids = w->n_grids,
+                  .sources = w->sources,
+                  .n_sources = w->n_sources,
+                  .drops = w->drops,
+                  .n_drops = w->n_drops,
+                  .retired = w->retired,
+                  .n_retired = w->n_retired };
+  BC_TRY(speak_of(w, &mods, &c.n_modalities, err));
+  c.modalities = mods;
+  BC_TRY(open_segment(w, err));
+  BC_TRY(bc_commit_encode(&c, &record, err));
+  BC_TRY(bc_segw_finish(w->seg, (bc_bytes){ record.p, record.n }, err));
 out:
-  bc_segment_unref(seg);
-  bc_free(e);
+  bc_free(mods);
+  bc_buf_dispose(&record);
   return st;
 }
 
-typedef struct recount_ctx {
-  bc_writer *w;
-  bc_usage *usage;
-} recount_ctx;
-
-static bc_status recount_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
+static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err)
 {
-  recount_ctx *c = ctx;
-  bc_tile_key k;
-  bc_tile_rec r;
+  bc_status s = BC_OK;
   bc_segment *seg = NULL;
-  int64_t first = 0, last = 0;
-  (void)stop;
-  BC_RET(bc_tile_key_get(kb, &k, err));
-  if (k.modality >= c->w->n_mods || !c->w->mods[k.modality].recount) return BC_OK;
-  BC_RET(bc_tile_rec_get(vb, &r, err));
-  BC_RET(bc_store_segment(c->w->st, r.head_segment, &seg, err));
-  const bc_status st = tile_span(seg, &r, &first, &last, err);
-  bc_segment_unref(seg);
-  if (st == BC_OK) bc_usage_add(&c->usage[k.modality], &r, first, last);
-  return st;
-}
-
-static bc_status put_usages(bc_writer *w, bc_txn *t, bc_usage *usage, bc_err *err)
-{
-  bool any = false;
-  recount_ctx c = { w, usage };
-  for (size_t i = 0; i < w->n_mods; i++) {
-    if (!w->mods[i].recount) continue;
-    bc_usage_init(&usage[i]);
-    any = true;
-  }
-  if (any) BC_RET(bc_txn_each(t, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, recount_tile, &c, err));
-  for (size_t i = 0; i < w->n_mods; i++)
-    if (w->mods[i].used || w->mods[i].recount) BC_RET(bc_put_usage(t, (uint16_t)i, &usage[i], err));
-  return BC_OK;
-}
-
-static bc_status put_schema(bc_writer *w, bc_txn *t, bc_err *err)
-{
-  bool changed = false;
-  uint64_t counter = 0;
-  for (size_t i = 0; i < w->n_mods; i++) {
-    if (!w->mods[i].changed) continue;
-    BC_RET(bc_put_modality(t, &w->mods[i].m, err));
-    changed = true;
-  }
-  if (!changed) return BC_OK;
-  BC_RET(bc_meta_get(t, BC_META_SCHEMA, &counter, err));
-  return bc_meta_put(t, BC_META_SCHEMA, counter + 1, err);
-}
-
-static bc_status put_meta(bc_writer *w, bc_txn *t, bc_err *err)
-{
-  uint64_t snapshot = 0;
-  uint8_t key[4], value[8];
-  BC_RET(bc_meta_get(t, BC_META_SNAPSHOT, &snapshot, err));
-  BC_RET(bc_meta_put(t, BC_META_SNAPSHOT, snapshot + 1, err));
-  BC_RET(bc_meta_put(t, BC_META_NEXT_SOURCE, w->next_source, err));
-  if (w->seg == NULL) return BC_OK;
-  bc_put_be32(key, w->next_segment);
-  bc_put_le64(value, bc_segw_bytes(w->seg));
-  BC_RET(bc_txn_put(t, BC_TABLE_SEGMENTS, (bc_bytes){ key, 4 }, (bc_bytes){ value, 8 }, err));
-  return bc_meta_put(t, BC_META_NEXT_SEGMENT, (uint64_t)w->next_segment + 1, err);
-}
-
-static bc_status commit_index(bc_writer *w, bc_usage *usage, bc_err *err)
-{
-  bc_status st = BC_OK;
   bc_txn *t = NULL;
-  BC_TRY(bc_txn_begin(w->st->ix, true, &t, err));
-  for (size_t i = 0; i < w->n_drops; i++)
-    BC_TRY(bc_txn_tile_del(t, &w->drops[i], err));
-  if (w->seg != NULL) BC_TRY(index_tiles(w, t, usage, err));
-  BC_TRY(put_usages(w, t, usage, err));
-  BC_TRY(put_schema(w, t, err));
-  for (size_t i = 0; i < w->n_sources; i++)
-    BC_TRY(bc_put_source(t, &w->sources[i], err));
-  BC_TRY(put_meta(w, t, err));
-  st = bc_txn_commit(t, err);
-  t = NULL;
-out:
+  s = bc_segment_open(st->segments, id, st->uuid, deep, &seg, err);
+  if (s == BC_OK) s = bc_txn_begin(st->ix, true, &t, err);
+  if (s == BC_OK) s = bc_commit_apply(t, seg, st->segments, st->uuid, err);
+  if (s == BC_OK) {
+    s = bc_txn_commit(t, err);
+    t = NULL;
+  }
   bc_txn_abort(t);
-  return st;
+  bc_segment_unref(seg);
+  return s;
+}
+
+/* The commit is undone. What stays behind if this fails too is a whole commit that the next writer finishes.
+ */
+static void unlink_segment(const bc_writer *w)
+{
+  char name[BC_SEGMENT_NAME];
+  bc_segment_name(w->next_segment, name);
+  char *path = bc_asprintf("%s/%s", w->st->segments, name);
+  if (path != NULL) (void)!bc_os_unlink(path, NULL);
+  bc_free(path);
 }
 
 /* Forget what waited; the modalities stay, they are what later tiles refer to. */
 static void reset(bc_writer *w, bool committed)
 {
-  if (w->seg != NULL && committed) w->next_segment++;
   bc_segw_close(w->seg);
   w->seg = NULL;
   w->n_drops = 0;
+  w->n_retired = 0;
   w->n_sources = 0;
   if (w->n_slots > 0) memset(w->slots, 0, w->n_slots * sizeof *w->slots);
   for (size_t i = 0; i < w->n_mods; i++) {
     if (committed) w->mods[i].changed = false;
-    w->mods[i].used = w->mods[i].recount = false;
+    w->mods[i].used = false;
   }
+  if (!committed) return;
+  w->next_segment++;
+  w->snapshot++;
 }
 
 static bool anything_pending(const bc_writer *w)
 {
-  bool changed = w->seg != NULL || w->n_drops > 0 || w->n_sources > 0;
+  bool changed = w->seg != NULL || w->n_drops > 0 || w->n_sources > 0 || w->n_retired > 0;
   for (size_t i = 0; i < w->n_mods && !changed; i++)
     changed = w->mods[i].changed;
   return changed;
@@ -676,29 +591,11 @@ static bool anything_pending(const bc_writer *w)
 
 bc_status bc_writer_commit(bc_writer *w, bc_err *err)
 {
-  bc_status st = BC_OK;
-  bool published = false;
   BC_RET(bc_store_check_process(w->st, err));
   if (!anything_pending(w)) return BC_OK;
-  bc_usage *usage = bc_calloc(w->n_mods + 1, sizeof *usage);
-  if (usage == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "writer: no memory"));
-  for (size_t i = 0; i < w->n_mods; i++)
-    usage[i] = w->mods[i].usage;
-  BC_TRY(finish_segment(w, err));
-  published = w->seg != NULL;
-  BC_TRY(commit_index(w, usage, err));
-  for (size_t i = 0; i < w->n_mods; i++)
-    w->mods[i].usage = usage[i];
-out:
-  if (st != BC_OK && published) {
-    /* No commit mentions it: what stays behind, if this fails too, is an orphan that verify lists. */
-    char name[BC_SEGMENT_NAME];
-    bc_segment_name(w->next_segment, name);
-    char *path = bc_asprintf("%s/%s", w->st->segments, name);
-    if (path != NULL) (void)!bc_os_unlink(path, NULL);
-    bc_free(path);
-  }
+  bc_status st = publish_segment(w, err);
+  if (st == BC_OK) st = apply_segment(w->st, w->next_segment, false, err);
+  if (st != BC_OK) unlink_segment(w); /* also when only the folder's fsync failed */
   reset(w, st == BC_OK);
-  bc_free(usage);
   return st;
 }

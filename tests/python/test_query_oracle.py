@@ -48,17 +48,23 @@ def check_box(bct, world, name, west, south, east, north, *args):
 
 
 BOXES = [  # west, south, east, north: each hard in its own way
-    (-10, 50, 2, 58), (350, 50, 2, 58), (350, 50, 362, 58), (-1, -1, 1, 1), (359, -1, 361, 1), (359, -1, 1, 1),
+    (-10, 50, 2, 58), (350, 50, 2, 58), (-360, 50, -350, 58), (-1, -1, 1, 1), (359, -1, 360, 1), (359, -1, 1, 1),
     (179, -5, -179, 5), (179, -5, 181, 5), (-181, -5, -179, 5), (170, -90, 190, 90), (-180, -90, 180, 90),
     (0, -90, 360, 90), (0, 89, 359.75, 90), (-180, 10, 179.75, 10), (180, 0, 180, 0), (-180, 0, -180, 0),
     (0, 0, 0, 0), (360, 0, 360, 0), (0, 90, 0, 90), (0.25, -90, 0.25, -90), (-0.1, -0.1, 0.1, 0.1),
-    (12.24995, 41.99995, 12.5, 42.00005), (90, 20, -90, 21), (-90, 20, 90, 21), (10, 5, 9.75, 6), (300, 0, 400, 1),
+    (12.24995, 41.99995, 12.5, 42.00005), (90, 20, -90, 21), (-90, 20, 90, 21), (10, 5, 9.75, 6), (300, 0, 40, 1),
 ]
 
 
 @pytest.mark.parametrize("box", BOXES, ids=str)
 def test_hard_boxes_of_the_global_file(bct, world, box):
     check_box(bct, world, "z", *map(float, box))
+
+
+@pytest.mark.parametrize("box, said", [("300,0,400,1", "400"), ("0,0,10,91", "91"), ("0,1,10,0", "south"),
+                                       ("0,0,1", "west,south,east,north")])
+def test_boxes_that_are_none(bct, world, box, said):
+    bct.refused("query", world[0], "--var", "z", f"--bbox={box}", code=2, said=said)
 
 
 def test_random_boxes_of_the_global_file(bct, world):

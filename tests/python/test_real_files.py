@@ -27,35 +27,37 @@ INGESTED = {
 }
 
 # Refused: file -> (exit code, parts of the line that says why).
+NO_GRID = "no latitude-longitude grid"
 REFUSED = {
-    "era5/REFERENCE_newcds_pressure_levels_header.cdl.txt": (2, ["text"]),
-    "era5/era5_daily_5cities_string_location.nc": (2, ["location"]),
+    "era5/REFERENCE_newcds_pressure_levels_header.cdl.txt": (2, ["CDL", "ncgen"]),
+    "era5/era5_daily_5cities_string_location.nc": (2, ["location", NO_GRID]),
     "era5/era5_t2m_uk_2019-03_hourly.grib": (2, ["GRIB"]),
     "era5/newcds_era5land_2x2_1999_01.grib": (2, ["GRIB"]),
-    # one point that stands on no lattice: 51.391 N, 11.879 E
-    "era5/newcds_era5land_point_1999_01.nc": (2, ["51.391"]),
+    # one point, 51.391 N 11.879 E, that stands on no lattice of ERA5 or ERA5-Land
+    "era5/newcds_era5land_point_1999_01.nc": (2, ["51.391", "--regrid"]),
     "climate/T2m.nc": (2, ["time", "yyyymm"]),
-    "climate/absolute.nc": (2, ["time", "months"]),
-    "climate/eraint_uvz.nc": (2, ["month"]),
-    "climate/hgt.nc": (2, ["time", "months since"]),
+    "climate/absolute.nc": (2, ["time", '"months"']),
+    "climate/eraint_uvz.nc": (2, ["month", "no units"]),
+    "climate/hgt.nc": (2, ["time", "months since 1958-1-1"]),
     "climate/nc4uvt.nc": (2, ["time", "Month"]),
-    "climate/nrcan_1950-2013.nc": (2, ["noleap"]),
-    "climate/o3_Amon_GFDL-ESM4_historical_r1i1p1f1_gr1_185001-194912.nc": (2, ["noleap"]),
-    "climate/sst.nc": (2, ["LAT"]),
-    "climate/tas_Amon_HadGEM2-ES_rcp85_r1i1p1_200512-203011.nc": (2, ["360_day"]),
-    "climate/tasmax_day_CanESM2_rcp85_r1i1p1_na10kgrid_qm-moving-50bins-detrend_2095.nc": (2, ["365_day"]),
-    "climate/tiny.nc": (2, ["latitude"]),
-    "climate/ts.nc": (2, ["longitude"]),
-    "netcdf_edge/bad_cdf5_begin.nc": (3, []),
-    "netcdf_edge/nctest_netcdf4_classic.nc": (2, ["latitude"]),
-    "netcdf_edge/ref_hdf5_compat1.nc": (2, ["latitude"]),
-    "netcdf_edge/ref_nccopy3_subset.nc": (2, []),
-    "netcdf_edge/ref_nctest_64bit_offset.nc": (2, ["latitude"]),
-    "netcdf_edge/ref_null_byte_padding_test.nc": (2, ["latitude"]),
-    "netcdf_edge/ref_szip.h5": (2, ["latitude"]),
-    "netcdf_edge/ref_test_365_day_1900.nc": (2, []),
-    "netcdf_edge/ref_tst_compounds.nc": (2, ["latitude"]),
-    "netcdf_edge/tdset.h5": (2, ["latitude"]),
+    "climate/nrcan_1950-2013.nc": (2, ["location", NO_GRID]),
+    "climate/o3_Amon_GFDL-ESM4_historical_r1i1p1f1_gr1_185001-194912.nc": (2, ['calendar "noleap"']),
+    "climate/sst.nc": (2, ["TIME", "30.440000534057617", "whole second"]),
+    "climate/tas_Amon_HadGEM2-ES_rcp85_r1i1p1_200512-203011.nc": (2, ['calendar "360_day"']),
+    "climate/tasmax_day_CanESM2_rcp85_r1i1p1_na10kgrid_qm-moving-50bins-detrend_2095.nc": (2, ['calendar "365_day"']),
+    "climate/tiny.nc": (2, ["dim_0", NO_GRID]),
+    "climate/ts.nc": (2, ["(time, lev, lat)", NO_GRID]),
+    "netcdf_edge/bad_cdf5_begin.nc": (3, ["220"]),
+    "netcdf_edge/nctest_netcdf4_classic.nc": (2, [NO_GRID]),
+    "netcdf_edge/ref_hdf5_compat1.nc": (2, [NO_GRID]),
+    # two latitudes, the poles, and four longitudes, in a sea of tests of operators
+    "netcdf_edge/ref_nccopy3_subset.nc": (2, ["degree", "--grid-from"]),
+    "netcdf_edge/ref_nctest_64bit_offset.nc": (2, [NO_GRID]),
+    "netcdf_edge/ref_null_byte_padding_test.nc": (2, ["no raster variable"]),
+    "netcdf_edge/ref_szip.h5": (2, ["HDF5", NO_GRID]),
+    "netcdf_edge/ref_test_365_day_1900.nc": (2, ["no raster variable"]),
+    "netcdf_edge/ref_tst_compounds.nc": (2, [NO_GRID]),
+    "netcdf_edge/tdset.h5": (2, ["HDF5", NO_GRID]),
 }
 
 

@@ -1,4 +1,5 @@
-/* A small store with known values, and what a query must answer, by the plainest loops. For unit tests only. */
+/* A small store with known values, and what a query must answer, by the plainest loops. For unit tests only.
+ */
 #ifndef BC_TESTS_QUERY_WORLD_H
 #define BC_TESTS_QUERY_WORLD_H
 
@@ -127,8 +128,8 @@ static inline void add_tile(world *w, w_var *v, const w_tile *t, bc_layout first
   v->tile[v->n_tiles++] = *t;
 }
 
-static inline w_var *add_var(world *w, const char *group, const char *name, bc_bucket bucket, uint32_t n_levels,
-                             bc_layout first, bc_layout second)
+static inline w_var *add_var(world *w, const char *group, const char *name, bc_bucket bucket,
+                             uint32_t n_levels, bc_layout first, bc_layout second)
 {
   bc_err err = { .msg = "" };
   w_var *v = &w->var[w->n_vars++];
@@ -298,14 +299,14 @@ static inline bool tile_has_level(const w_tile *t, const uint32_t *level, size_t
   return false;
 }
 
-static inline float value_of(const w_var *v, const bc_select *s, const answer *a, uint32_t k, uint32_t l, size_t i,
-                             size_t j)
+static inline float value_of(const w_var *v, const bc_select *s, const answer *a, uint32_t k, uint32_t l,
+                             size_t i, size_t j)
 {
   return *at(v, k, l, row_at(s, a, i, j), a->col[j]);
 }
 
-static inline float plain_aggregate(const w_var *v, const bc_select *s, const answer *a, const uint32_t *k, size_t n,
-                                    uint32_t l, size_t i, size_t j)
+static inline float plain_aggregate(const w_var *v, const bc_select *s, const answer *a, const uint32_t *k,
+                                    size_t n, uint32_t l, size_t i, size_t j)
 {
   double sum = 0;
   int32_t count = 0;

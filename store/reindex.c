@@ -1,0 +1,126 @@
+/*
+ * The index made anew from segments alone: every commit is a segment, so applying them in order is all there
+ * is.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/commit.h"
+#include "store/store_int.h"
+
+static int by_number(const void *a, const void *b)
+{
+  const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+static bc_status list_segments(const char *folder, uint32_t **out, size_t *n_out, bc_err *err)
+{
+  char **names = NULL;
+  size_t n = 0;
+  *out = NULL;
+  *n_out = 0;
+  BC_RET(bc_os_list(folder, &names, &n, err));
+  uint32_t *ids = bc_calloc(n + 1, sizeof *ids);
+  for (size_t i = 0; ids != NULL && i < n; i++)
+    if (bc_segment_id(names[i], &ids[*n_out])) (*n_out)++;
+  bc_os_list_free(names, n);
+  if (ids == NULL) return BC_FAIL(err, BC_E_NOMEM, "reindex: no memory");
+  qsort(ids, *n_out, sizeof *ids, by_number);
+  *out = ids;
+  return BC_OK;
+}
+
+/* One segment = one transaction, so that a large store needs little memory. */
+static bc_status apply_one(bc_index *ix, const bc_store *st, uint32_t id, bc_reindex_report *report,
+                           bc_err *err)
+{
+  bc_status s = BC_OK;
+  bc_segment *seg = NULL;
+  bc_txn *t = NULL;
+  s = bc_segment_open(st->segments, id, st->uuid, true, &seg, err);
+  if (s == BC_OK) s = bc_txn_begin(ix, true, &t, err);
+  if (s == BC_OK) s = bc_commit_apply(t, seg, st->segments, st->uuid, err);
+  if (s == BC_OK) {
+    s = bc_txn_commit(t, err);
+    t = NULL;
+    report->segments++;
+    report->tiles += bc_segment_count(seg);
+  }
+  bc_txn_abort(t);
+  bc_segment_unref(seg);
+  return s;
+}
+
+static bc_status apply_all(bc_index *ix, bc_store *st, const bc_progress *progress,
+                           void (*skipped)(void *, const char *), void *ctx, bc_reindex_report *report,
+                           bc_err *err)
+{
+  bc_status s = BC_OK;
+  uint32_t *ids = NULL;
+  size_t n = 0;
+  BC_RET(list_segments(st->segments, &ids, &n, err));
+  for (size_t i = 0; i < n && s == BC_OK; i++) {
+    bc_err e = { 0 };
+    if (progress != NULL && progress->cancelled != NULL && progress->cancelled(progress->ctx))
+      s = BC_FAIL(err, BC_E_CANCELLED, "interrupted; the old index is untouched");
+    if (s == BC_OK) s = apply_one(ix, st, ids[i], report, &e);
+    if (s <= BC_E_CORRUPT && s > BC_E_IO) { /* a damaged segment: what the others hold is saved */
+      report->damaged++;
+      if (skipped != NULL) skipped(ctx, e.msg);
+      s = BC_OK;
+    } else if (s != BC_OK && s != BC_E_CANCELLED && err != NULL) {
+      *err = e;
+    }
+    if (progress != NULL && progress->tick != NULL) progress->tick(progress->ctx, i + 1, n, "reindex");
+  }
+  bc_free(ids);
+  return s;
+}
+
+static bc_status rebuild(bc_store *store, const char *fresh, const char *old, const char *index,
+                         const bc_progress *progress, void (*skipped)(void *ctx, const char *what), void *ctx,
+                         bc_reindex_report *report, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_index *ix = NULL;
+  bc_os_remove_tree(fresh); /* left by a run that was interrupted */
+  bc_os_remove_tree(old);
+  BC_TRY(bc_os_mkdir(fresh, err));
+  BC_TRY(bc_index_init(fresh, store->uuid, &store->grid, err));
+  BC_TRY(bc_index_open(fresh, BC_INDEX_WRITE, &ix, err));
+  BC_TRY(apply_all(ix, store, progress, skipped, ctx, report, err));
+  bc_index_close(ix);
+  ix = NULL;
+  BC_TRY(bc_os_sync_dir(fresh, err));
+  /* The old folder steps aside and goes once the new one stands; a crash in between is mended by running
+   * again. */
+  if (bc_os_exists(index)) BC_TRY(bc_os_rename_dir(index, old, err));
+  BC_TRY(bc_os_rename_dir(fresh, index, err));
+  bc_os_remove_tree(old);
+out:
+  bc_index_close(ix);
+  return st;
+}
+
+bc_status bc_store_reindex(const char *path, const bc_progress *progress,
+                           void (*skipped)(void *ctx, const char *what), void *ctx, bc_reindex_report *report,
+                           bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_store *store = NULL;
+  memset(report, 0, sizeof *report);
+  BC_RET(bc_store_open_bare(path, &store, err));
+  char *index = bc_asprintf("%s/" BC_INDEX, store->path);
+  char *fresh = bc_asprintf("%s/" BC_INDEX ".tmp-new", store->path);
+  char *old = bc_asprintf("%s/" BC_INDEX ".tmp-old", store->path);
+  if (index == NULL || fresh == NULL || old == NULL)
+    st = BC_FAIL(err, BC_E_NOMEM, "reindex: no memory");
+  else
+    st = rebuild(store, fresh, old, index, progress, skipped, ctx, report, err);
+  bc_free(index);
+  bc_free(fresh);
+  bc_free(old);
+  bc_store_close(store);
+  return st;
+}
