@@ -55,7 +55,7 @@ static size_t plain_f32(char *buf, float v)
   int e = 0;
   (void)frexp(a, &e);
   /* Half a step of float32; a quarter where the step below a power of two is half as wide. */
-  const double half = ldexp(frexp(a, &(int){ 0 }) == 0.5 ? 0.5 : 1.0, e - 25) * 0.999;
+  const double half = ldexp(frexp(a, &(int){ 0 }) == 0.5 ? 0.5 : 1.0, e - 25) * 0.99999999;
   for (int k = 0; k <= 13; k++) {
     const double m = floor(a * k_pow10[k] + 0.5);
     if (m > 0 && fabs(m / k_pow10[k] - a) < half) return put_decimal(buf, v < 0, (uint64_t)m, k);

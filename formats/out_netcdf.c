@@ -29,6 +29,7 @@ typedef struct nc_file {
   int nv;         /* dimension of length 2; -1 until needed */
   int *var;       /* of each variable of the stream */
   bc_pull pull;
+  uint64_t room; /* the most that HDF5 may have to write before it is asked again */
 } nc_file;
 
 /* netCDF-C says "HDF error" for a full disk as for anything else: ask the file itself. */
@@ -349,6 +350,7 @@ static bc_status put_var(nc_file *f, int32_t i, void *buf, bc_err *err)
       n *= count[d];
     }
     BC_RET(bc_pull_read(&f->pull, buf, n, err));
+    BC_RET(bc_out_reserve(f->out, f->room, err));
     NC(f, nc_put_vara(f->id, f->var[i], start, count, buf), f->labels[i]);
   } while (advance(v, count, start));
   return BC_OK;
@@ -396,8 +398,30 @@ static bc_status put_globals(nc_file *f, bc_err *err)
   return BC_OK;
 }
 
+/* A chunk being written and one still in a cache, all coordinates, and the library's own tables. */
+static uint64_t room_needed(const nc_file *f)
+{
+  enum { PER_OBJECT = 1 << 14, PER_NODE = 32 };
+  uint64_t chunk = 0, coords = 0;
+
+  for (int32_t i = 0; i < f->in->n_vars; i++) {
+    const bc_var *v = f->in->vars[i];
+    size_t shape[BC_MAX_DIMS] = { 0 };
+    uint64_t bytes = bc_dtype_size(v->dtype);
+    chunk_shape(v, shape);
+    for (int d = 0; d < v->ndim; d++)
+      bytes *= shape[d];
+    chunk = BC_MAX(chunk, bytes);
+  }
+  for (int i = 0; i < f->axes.n; i++)
+    coords += (uint64_t)f->axes.axis[i].n * PER_NODE;
+  return 2 * chunk + coords + (uint64_t)(f->axes.n + f->in->n_vars + 4) * PER_OBJECT;
+}
+
 static bc_status write_file(nc_file *f, void *buf, bc_err *err)
 {
+  f->room = room_needed(f);
+  BC_RET(bc_out_reserve(f->out, f->room, err));
   bc_netcdf_lock();
   const int rc = nc_create(bc_out_tmp(f->out), NC_NETCDF4 | NC_CLOBBER, &f->id);
   bc_netcdf_unlock();

@@ -23,14 +23,14 @@ typedef struct bc_sink_opts {
   const char *colormap;  /* "png": "auto", "viridis", "thermal", "balance", "rain", "terrain"; NULL = auto */
   bool has_range;        /* "png": colour scale from vmin to vmax */
   double vmin, vmax;
-  int32_t width; /* "png": pixels; 0 = 1000 */
+  int32_t width;          /* "png": pixels; 0 = 1000 */
   const char *tmp_folder; /* for what must wait: text of several variables, "nc" and "npz" on standard output;
                              NULL = /tmp. Programs pass the environment's TMPDIR */
 } bc_sink_opts;
 #define BC_SINK_OPTS_VERSION 1u
 #define BC_SINK_OPTS_INIT                                                                                    \
   {                                                                                                          \
-    BC_SINK_OPTS_VERSION, NULL, false, 0, NULL, NULL, NULL, false, 0, 0, 0, NULL                                   \
+    BC_SINK_OPTS_VERSION, NULL, false, 0, NULL, NULL, NULL, false, 0, 0, 0, NULL                             \
   }
 
 typedef struct bc_format {

@@ -21,6 +21,7 @@ typedef struct bc_out {
   bc_outfile file; /* unless direct; for a seekable format on standard output a file in TMPDIR */
   uint8_t *buf;
   size_t n;
+  bool reserved; /* blocks beyond the file's end, to be given back */
 } bc_out;
 
 /* seekable: the format is written by a library or goes back to its head, so that standard output gets a copy.
@@ -33,6 +34,9 @@ bc_status bc_out_text(bc_out *o, const char *s, bc_err *err) BC_MUST_CHECK;
 bc_status bc_out_pwrite(bc_out *o, const void *p, size_t n, uint64_t at, bc_err *err) BC_MUST_CHECK;
 /* The file under its temporary name, for libraries that open it themselves; seekable formats only. */
 const char *bc_out_tmp(const bc_out *o);
+/* Room for this many bytes beyond the file's end; BC_E_FULL. For libraries that do not survive a full disk:
+ * HDF5 crashes when the program ends, after it could not flush a file. */
+bc_status bc_out_reserve(bc_out *o, uint64_t bytes, bc_err *err) BC_MUST_CHECK;
 /* After a library failed without saying why: BC_E_FULL when no more bytes fit, else BC_OK. Spoils the file.
  */
 bc_status bc_out_probe_full(bc_out *o, bc_err *err) BC_MUST_CHECK;

@@ -1,3 +1,5 @@
+#define _GNU_SOURCE 1 /* fallocate */
+
 #include "formats/sink_int.h"
 
 #include <errno.h>
@@ -5,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -101,6 +106,57 @@ bc_status bc_out_pwrite(bc_out *o, const void *p, size_t n, uint64_t at, bc_err 
 
 const char *bc_out_tmp(const bc_out *o) { return o->file.tmp; }
 
+static bc_status no_room(const bc_out *o, int sys, uint64_t bytes, bc_err *err)
+{
+  return BC_FAIL_SYS(err, BC_E_FULL, "os", sys, "cannot write %s: no room for %llu bytes more%s", o->path,
+                     (unsigned long long)bytes,
+                     sys == EFBIG ? " under the limit on file sizes" : " on the file system");
+}
+
+/* Takes the blocks; where the file system cannot, looks whether they are free. 0, or an errno. */
+static int take_blocks(int fd, off_t at, off_t bytes)
+{
+  struct statvfs fs;
+  const int fault = bc_os_fault(BC_FAULT_WRITE);
+
+  if (fault != 0) return fault;
+#ifdef FALLOC_FL_KEEP_SIZE
+  if (fallocate(fd, FALLOC_FL_KEEP_SIZE, at, bytes) == 0) return 0;
+  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) return errno;
+#else
+  (void)at;
+#endif
+  if (fstatvfs(fd, &fs) != 0) return 0; /* it will show when the bytes are written */
+  const uint64_t unit = fs.f_frsize > 0 ? fs.f_frsize : 1;
+  return (uint64_t)bytes / unit >= fs.f_bavail ? ENOSPC : 0;
+}
+
+bc_status bc_out_reserve(bc_out *o, uint64_t bytes, bc_err *err)
+{
+  struct stat sb;
+  struct rlimit limit;
+
+  if (fstat(o->file.fd, &sb) != 0) return BC_OK; /* the writer itself will tell what is wrong */
+  const uint64_t size = (uint64_t)sb.st_size;
+  if (bytes > INT64_MAX - size) return no_room(o, EFBIG, bytes, err);
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      size + bytes > limit.rlim_cur)
+    return no_room(o, EFBIG, bytes, err);
+  o->reserved = true;
+  const int sys = take_blocks(o->file.fd, sb.st_size, (off_t)bytes);
+  return sys != 0 ? no_room(o, sys, bytes, err) : BC_OK;
+}
+
+/* Gives back what was reserved and not used. */
+static void release(bc_out *o)
+{
+  struct stat sb;
+  if (!o->reserved || fstat(o->file.fd, &sb) != 0) return;
+  (void)!ftruncate(o->file.fd,
+                   sb.st_size); /* to its own size: nothing can be lost, at worst some blocks stay */
+  o->reserved = false;
+}
+
 bc_status bc_out_probe_full(bc_out *o, bc_err *err)
 {
   bc_status st = BC_OK;
@@ -146,6 +202,7 @@ bc_status bc_out_commit(bc_out *o, bc_err *err)
 {
   if (o->buf != NULL) BC_RET(flush(o, err));
   if (o->direct) return BC_OK;
+  release(o);
   return o->to_stdout ? copy_to_stdout(o, err) : bc_os_out_publish(&o->file, o->overwrite, err);
 }
 

@@ -257,13 +257,14 @@ static bool classic_extent(classic *k, uint64_t *bytes, bool *record)
 
 static bool read_classic_var(classic *k)
 {
-  uint64_t size = 0, begin, end;
+  uint64_t size = 0, type_size, begin, end;
   bool record = false;
 
   skip_padded(k, count_of(k));
   if (!classic_extent(k, &size, &record)) return false;
   skip_atts(k);
-  if (!bc_mul_u64(size, classic_type_size(be32(&k->c)), &size)) return false;
+  type_size = classic_type_size(be32(&k->c));
+  if (type_size == 0 || !bc_mul_u64(size, type_size, &size)) return false;
   (void)count_of(k); /* vsize: wrong by design for large variables */
   begin = k->far ? be64(&k->c) : be32(&k->c);
   if (!k->c.ok || !bc_add_u64(begin, size, &end)) return false;
@@ -280,7 +281,7 @@ static bool read_classic_var(classic *k)
   return size <= UINT64_MAX - 3 && bc_add_u64(k->record_bytes, (size + 3) & ~UINT64_C(3), &k->record_bytes);
 }
 
-/* Bytes that the file must have at least; 0 when the header makes no sense. */
+/* Bytes that the file must have at least. */
 static uint64_t classic_end(const classic *k)
 {
   /* a lone record variable is not padded to four bytes */
@@ -290,10 +291,12 @@ static uint64_t classic_end(const classic *k)
   if (k->n_record_vars == 0 || k->n_records == 0) return k->fixed_end;
   if (!bc_mul_u64(stride, k->n_records - 1, &end) || !bc_add_u64(end, k->last_begin, &end) ||
       !bc_add_u64(end, k->last_bytes, &end))
-    return 0;
+    return UINT64_MAX;
   return BC_MAX(end, k->fixed_end);
 }
 
+/* *complete: the header ends inside head. *need: bytes that the file must have; UINT64_MAX when the header
+ * makes no sense, which the library would answer with huge allocations. */
 static bc_status read_classic(bc_bytes head, uint64_t *need, bool *complete, bc_err *err)
 {
   bc_status st = BC_OK;
@@ -313,7 +316,7 @@ static bc_status read_classic(bc_bytes head, uint64_t *need, bool *complete, bc_
   for (uint64_t i = 0; i < n && fine && k.c.ok; i++)
     fine = read_classic_var(&k);
   *complete = k.c.ok;
-  if (k.c.ok && fine) *need = classic_end(&k);
+  *need = fine ? classic_end(&k) : UINT64_MAX;
 out:
   bc_buf_dispose(&k.dims);
   return st;
@@ -380,7 +383,10 @@ static bc_status check_classic(int fd, const char *label, uint64_t size, bc_err 
       goto out;
     }
   }
-  if (need > size) st = too_short(err, label, need, size);
+  if (need == UINT64_MAX)
+    st = BC_FAIL(err, BC_E_CORRUPT, "%s: its netCDF header is damaged; download it again", label);
+  else if (need > size)
+    st = too_short(err, label, need, size);
 out:
   bc_free(head);
   return st;

@@ -136,7 +136,7 @@ typedef struct bc_raster {
   bc_arena arena;
   bc_raster_var *vars;
   size_t n_vars;
-  char why[256];        /* of the best candidate that was passed over; "" when there was none */
+  char why[300];        /* of the best candidate that was passed over; "" when there was none */
   char unselected[200]; /* names of rasters that were not asked for */
   size_t n_unselected;
   bc_time_axis *times;

@@ -88,7 +88,7 @@ struct bc_query {
   uint64_t read_blocks, read_bytes; /* decoded so far: what tests hold against the cost */
 };
 
-/* cost.c: axes of a variable from its tiles; tiles that give nothing are dropped. */
+/* axes.c: axes of a variable from its tiles; tiles that give nothing are dropped. */
 bc_status bc_plan_axes(bc_query *q, bc_qvar *v, bc_err *err) BC_MUST_CHECK;
 /* cost.c: which layout copy, order of the tiles, cost, slabs. source_bits: bit i is set for a source i <
  * limit. */

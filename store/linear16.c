@@ -783,16 +783,17 @@ static bool offset_interval(const float *v, size_t n, const plane_scan *s, int e
     high = BC_MIN(high, x + half);
     if (low > high) return false;
   }
-  *d = low <= 0 && high >= 0 ? 0 : low + (high - low) / 2;
-  return true;
+  *d = low + (high - low) / 2;
+  return low <= high; /* false also for a plane without values */
 }
 
-/* The interval's middle, the anchor when it lies inside; the middle again when a tie forbids the anchor. */
+/* The anchor itself decodes faster; where rounding forbids it, the middle of the interval. */
 static bool fit_step(const float *v, size_t n, const plane_scan *s, int e, bc_lin *l, int32_t *k, trial *got)
 {
   double d = 0;
 
-  return offset_interval(v, n, s, e, &d) && try_scale(v, n, s, e, d, l, k, got);
+  if (!offset_interval(v, n, s, e, &d)) return false;
+  return try_scale(v, n, s, e, 0, l, k, got) || try_scale(v, n, s, e, d, l, k, got);
 }
 
 static bool search(const float *v, size_t n, const plane_scan *s, const bc_lin *prev, bc_lin *l, int32_t *k,

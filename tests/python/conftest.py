@@ -18,6 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = pathlib.Path(os.environ.get("BC_DATA") or ROOT.parent / "shared" / "data")
 LONG = os.environ.get("BC_LONG", "") not in ("", "0")
 SNAP = 1e-4
+# Only leaks of ours count. The setting reaches every program that a test starts.
+os.environ.setdefault("LSAN_OPTIONS", f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0")
 
 
 def real(name):

@@ -283,7 +283,7 @@ def test_read_only_store_and_folder(bct, files, unprivileged):
     done = run("info", store, "--json")
     assert done.returncode == 0, f"a store on read-only ground can be read: {done.stderr}"
     done = run("query", store, "--var", "t2m", "--time", "2019-03-01", "-o", folder / "d" / "x.npy")
-    assert done.returncode == 4 and "x.npy" in done.stderr, done.stderr
+    assert done.returncode in (2, 4) and "x.npy" in done.stderr and "ermission" in done.stderr, done.stderr
     assert bct.state(store) == state
 
 
@@ -292,7 +292,7 @@ def test_missing_and_unreadable_files(bct, files, unprivileged, tmp_path):
     store = bct.create(tmp_path / "s.bcube")
     before = bct.state(store)
     bct.refused("ingest", "netcdf", store, tmp_path / "nothing.nc", code=2, said=["nothing.nc", "no such file"])
-    bct.refused("ingest", "netcdf", store, tmp_path, code=2, said=[tmp_path.name, "folder"])
+    bct.refused("ingest", "netcdf", store, tmp_path, code=4, said=[tmp_path.name, "folder"])
     bct.refused("info", tmp_path / "nothing.bcube", code=2, said="nothing.bcube")
     assert bct.state(store) == before
     store = bct.create(folder / "s.bcube")

@@ -5,7 +5,7 @@
 
 #include "query/exec.h"
 #include "query/query.h"
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 enum { NY = 73, NX = 144, MAX_STEPS = 160, MAX_LEVELS = 4, MAX_TILES = 4096 };
 #define DAY INT64_C(86400)

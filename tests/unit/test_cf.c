@@ -36,7 +36,7 @@ Test(cf, spellings_of_units)
     { "Hours Since 1970-01-01", NULL, -1, -3600 },
     { "h since 1970-01-01", NULL, 1, 3600 },
     { "hr since 1970", NULL, 1, 3600 },
-    { "days since 1990-01-01 00:00:00", "proleptic_gregorian", 31, INT64_C(633744000) },
+    { "days since 1990-01-01 00:00:00", "proleptic_gregorian", 31, INT64_C(633830400) },
     { "d since 1970-01-01 12:00:00", NULL, 1, 129600 },
     { "  days since 1970-01-01  ", NULL, 1, 86400 },
     /* the reference of NCEP's files is Julian: 2 days before the proleptic date */
@@ -121,7 +121,7 @@ Test(cf, fractions_of_a_second)
   int64_t t = 0;
   bc_err err;
 
-  for (int h = 0; h < 24 * 40000; h += 997) { /* hours as fractions of days */
+  for (int64_t h = 0; h < 24 * 40000; h += 997) { /* hours as fractions of days */
     cr_assert_eq(bc_cf_time_from_f64(&day, "f", (double)h / 24, &t, &err), BC_OK);
     cr_assert_eq(t, h * 3600);
   }

@@ -2,7 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "query_world.h"
+#include "tests/unit/query_world.h"
 
 /* ---- a store with everything in it ---- */
 

@@ -64,7 +64,7 @@ static uint32_t wave(uint32_t t, size_t i, uint32_t nx)
 {
   const double x = (double)(i % nx), y = (double)(i / nx);
 
-  return (uint32_t)(20000 + 15000 * sin(0.1 * x + 0.05 * t) + 9000 * cos(0.07 * y) + 6 * uniform());
+  return (uint32_t)(26000 + 15000 * sin(0.1 * x + 0.05 * t) + 9000 * cos(0.07 * y) + 6 * uniform());
 }
 
 static float special(void)
@@ -733,7 +733,7 @@ Test(tile, damaged_heads_are_refused)
     { "bx 0", BC_TH_BX_OFF, 4, 0, BC_E_CORRUPT },
     { "bx above nx", BC_TH_BX_OFF, 4, 65, BC_E_CORRUPT },
     { "bx other", BC_TH_BX_OFF, 4, 10, BC_E_CORRUPT },
-    { "sources", BC_TH_NSOURCES_OFF, 4, 3, BC_E_CORRUPT },
+    { "sources", BC_TH_NSOURCES_OFF, 4, 4, BC_E_CORRUPT },
     { "sources", BC_TH_NSOURCES_OFF, 4, UINT32_MAX, BC_E_CORRUPT },
     { "time step 0", BC_TH_TSTEP_OFF, 8, 0, BC_E_CORRUPT },
     { "time step negative", BC_TH_TSTEP_OFF, 8, UINT64_MAX, BC_E_CORRUPT },
