@@ -5,7 +5,7 @@ foreach(m IN LISTS bc_modules)
   list(APPEND bc_objects $<TARGET_OBJECTS:${m}>)
 endforeach()
 set(bc_foreign PkgConfig::lmdb PkgConfig::libzstd PkgConfig::libxxhash PkgConfig::netcdf PkgConfig::libpng
-               PkgConfig::jansson PkgConfig::libzip Threads::Threads m)
+               PkgConfig::libzip Threads::Threads m)
 
 add_library(biocube SHARED ${bc_objects})
 add_library(biocube_static STATIC ${bc_objects})

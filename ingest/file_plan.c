@@ -86,7 +86,8 @@ static bc_status share_memory(bc_ingest_conf *c, bc_err *err)
   /* Gathered planes, one encoded copy of the largest tile, reading: together they stay under the whole. */
   c->gather = c->memory * 2 / 5;
   c->in_flight = c->memory / 5;
-  c->slab = c->memory / 16;
+  /* Not too large either: progress is told and an interrupt obeyed once for each slab. */
+  c->slab = BC_MIN(c->memory / 16, (uint64_t)32 << 20);
   c->cache = c->memory / 16;
   return BC_OK;
 }

@@ -65,9 +65,9 @@ static bc_status hash_file(const char *path, bc_source_rec *rec, bc_err *err)
   }
   for (size_t got; (got = fread(buf, 1, piece, f)) > 0; rec->bytes += got)
     bc_hasher_add(h, buf, got);
-  if (ferror(f) != 0)
-    BC_TRY(BC_FAIL_SYS(err, BC_E_IO, "os", errno, "%s: %s", path,
-                       errno == EISDIR ? "is a folder" : "cannot be read"));
+  if (ferror(f) != 0 && errno == EISDIR)
+    BC_TRY(BC_FAIL(err, BC_E_INVAL, "%s: is a folder; name the files in it, as %s/*.nc", path, path));
+  if (ferror(f) != 0) BC_TRY(BC_FAIL_SYS(err, BC_E_IO, "os", errno, "%s: cannot be read", path));
   bc_hasher_finish(h, rec->hash);
 out:
   if (f != NULL) (void)fclose(f);

@@ -62,43 +62,67 @@ static void set_cache(bc_raster *r, const bc_raster_var *v)
 }
 
 /* ---- reordering ---- */
+/* Sizes and, in elements, where a step along (time, level, latitude, longitude) leads. */
+typedef struct order {
+  size_t n[4], src[4], dst[4];
+  int fast;     /* the dimension that lies together in the file; 0 when it is longitude */
+  int rest[2];  /* the other two */
+  size_t block; /* longitudes at a time: few enough that the lines of the file stay in the cache */
+} order;
+
 #define REORDER(NAME, T)                                                                                     \
-  static void NAME(const void *src, void *dst, const size_t n[4], const size_t step[4])                      \
+  static void NAME(const order *o, const T *src, T *dst)                                                     \
   {                                                                                                          \
-    const T *s = src;                                                                                        \
-    T *d = dst;                                                                                              \
-    for (size_t t = 0; t < n[0]; t++)                                                                        \
-      for (size_t l = 0; l < n[1]; l++)                                                                      \
-        for (size_t y = 0; y < n[2]; y++) {                                                                  \
-          const T *row = s + t * step[0] + l * step[1] + y * step[2];                                        \
-          for (size_t x = 0; x < n[3]; x++)                                                                  \
-            *d++ = row[x * step[3]];                                                                         \
-        }                                                                                                    \
+    const int a = o->rest[0], b = o->rest[1], f = o->fast;                                                   \
+    for (size_t i = 0; i < o->n[a]; i++)                                                                     \
+      for (size_t j = 0; j < o->n[b]; j++)                                                                   \
+        for (size_t x0 = 0; x0 < o->n[3]; x0 += o->block)                                                    \
+          for (size_t k = 0; k < o->n[f]; k++) {                                                             \
+            const T *s = src + i * o->src[a] + j * o->src[b] + k * o->src[f];                                \
+            T *d = dst + i * o->dst[a] + j * o->dst[b] + k * o->dst[f];                                      \
+            for (size_t x = x0; x < BC_MIN(x0 + o->block, o->n[3]); x++)                                     \
+              d[x] = s[x * o->src[3]];                                                                       \
+          }                                                                                                  \
   }
 REORDER(reorder8, uint8_t)
 REORDER(reorder16, uint16_t)
 REORDER(reorder32, uint32_t)
 REORDER(reorder64, uint64_t)
 
-/* From the file's order of dimensions to (time, level, latitude, longitude). */
-static void reorder(const bc_raster_var *v, const size_t *count, const void *src, void *dst)
+static order make_order(const bc_raster_var *v, const size_t *count)
 {
-  const int order[4] = { v->at.t, v->at.l, v->at.y, v->at.x };
-  size_t n[4] = { 1, 1, 1, 1 }, step[4] = { 0, 0, 0, 0 }, stride = 1;
+  const int at[4] = { v->at.t, v->at.l, v->at.y, v->at.x };
+  order o = { .n = { 1, 1, 1, 1 }, .fast = 0, .rest = { 1, 2 }, .block = 32 };
+  size_t stride = 1;
 
   for (int d = v->nc->n_dims - 1; d >= 0; d--) {
     for (int k = 0; k < 4; k++) {
-      if (order[k] != d) continue;
-      n[k] = count[d];
-      step[k] = stride;
+      if (at[k] != d) continue;
+      o.n[k] = count[d];
+      o.src[k] = stride;
+      if (stride == 1 && count[d] > 1 && k < 3) o.fast = k;
     }
     stride *= count[d];
   }
+  o.dst[3] = 1;
+  for (int k = 2; k >= 0; k--)
+    o.dst[k] = o.dst[k + 1] * o.n[k + 1];
+  o.rest[0] = o.fast == 0 ? 1 : 0;
+  o.rest[1] = o.fast == 2 ? 1 : 2;
+  if (o.src[3] == 1) o.block = o.n[3];
+  return o;
+}
+
+/* From the file's order of dimensions to (time, level, latitude, longitude). */
+static void reorder(const bc_raster_var *v, const size_t *count, const void *src, void *dst)
+{
+  const order o = make_order(v, count);
+
   switch (bc_raw_size(v->nc->raw)) {
-  case 1: reorder8(src, dst, n, step); break;
-  case 2: reorder16(src, dst, n, step); break;
-  case 4: reorder32(src, dst, n, step); break;
-  default: reorder64(src, dst, n, step); break;
+  case 1: reorder8(&o, src, dst); break;
+  case 2: reorder16(&o, src, dst); break;
+  case 4: reorder32(&o, src, dst); break;
+  default: reorder64(&o, src, dst); break;
   }
 }
 

@@ -6,8 +6,14 @@
  * south unless lat_ascending; longitudes are -180..180, rising, unless lon_360; a box that crosses 180 is one
  * piece whose longitudes go on past 180 internally and are written in the asked-for convention. Values
  * float32 as stored, missing NaN; BC_AGG_COUNT gives int32. A node that no file covered ("absent") is NaN
- * too. Fields without time have no time dimension unless aggregated with others; --time does not filter them.
- * Lifetime a bc_query owns its plan and keeps the segments it needs mapped: it stays valid after
+ * too. Fields without time have no time dimension, are not aggregated, and --time does not filter them.
+ * Time     the steps that the tiles in the place asked for hold; a node whose tile lacks a step is NaN there.
+ * Aggregation: the periods that hold a step, labelled by their first instant, with bounds. Thinning takes the
+ * first step (after aggregation the first period) and every N-th from there, and every M-th row and column
+ * from the north-west corner; points are not thinned. Points: the nearest node's value, point_lat and
+ * point_lon are that node's, order and repetitions are kept. Without box and points: the box around what the
+ * selected variables hold. Variables asked for by name must have values there; of a glob, or of all, those
+ * that have. Lifetime a bc_query owns its plan and keeps the segments it needs mapped: it stays valid after
  * bc_store_close. Threads  one thread per query; opts.threads workers decode while a call runs, none outlive
  * it.
  */

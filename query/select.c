@@ -444,7 +444,7 @@ static bc_status csv_coordinate(const csv *c, size_t line, const char *column, d
   return BC_OK;
 }
 
-/* One row; rows without any text are passed over. */
+/* One row; empty lines are passed over. */
 static bc_status csv_row(csv *c, size_t lat, size_t lon, bc_select *s, bc_err *err)
 {
   double v[2] = { 0, 0 };

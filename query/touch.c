@@ -126,8 +126,7 @@ static int by_block(const void *a, const void *b, const bc_touch *t)
   return p < q ? -1 : p > q;
 }
 
-/* Points of a cell come by rows; within a row of blocks they are few, or many of one block: insertion by
- * halves would gain little over merging, which needs no second order. */
+/* By merging: qsort could not know the tile's corner, and its order of equals is anyone's. */
 static bc_status sort_points(bc_touch *t, size_t n, bc_err *err)
 {
   RESERVE(t->points, t->cap_points, 2 * n);

@@ -1,6 +1,7 @@
 #include "store/commit.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,9 +34,10 @@ bc_status bc_commit_encode(const bc_commit *c, bc_buf *out, bc_err *err)
   BC_TRY(bc_buf_u32(out, (uint32_t)c->n_modalities, err));
   for (size_t i = 0; i < c->n_modalities; i++)
     BC_TRY(put_sized(out, bc_modality_encode(c->modalities[i], &one, err), &one, err));
-  BC_TRY(bc_buf_u32(out, (uint32_t)c->n_sources, err));
+  BC_TRY(bc_buf_u32(out, (uint32_t)c->n_sources + c->n_carried, err));
   for (size_t i = 0; i < c->n_sources; i++)
     BC_TRY(put_sized(out, bc_source_encode(&c->sources[i], &one, err), &one, err));
+  BC_TRY(bc_buf_put(out, c->carried.p, c->carried.n, err));
   BC_TRY(bc_buf_u64(out, c->n_drops, err));
   for (size_t i = 0; i < c->n_drops; i++) {
     bc_tile_key_put(&c->drops[i], key);
@@ -44,6 +46,7 @@ bc_status bc_commit_encode(const bc_commit *c, bc_buf *out, bc_err *err)
   BC_TRY(bc_buf_u32(out, (uint32_t)c->n_retired, err));
   for (size_t i = 0; i < c->n_retired; i++)
     BC_TRY(bc_buf_u32(out, c->retired[i], err));
+  if (c->flags != 0) BC_TRY(bc_buf_u32(out, c->flags, err));
 out:
   bc_buf_dispose(&one);
   return st;
@@ -58,15 +61,18 @@ typedef struct apply {
   const uint8_t *uuid;
   uint64_t snapshot;
   bool schema_changed;
+  uint32_t flags;
   bc_usage *usage;       /* by modality */
-  uint8_t *touched;      /* by modality: 1 = usage changed, 2 = to be counted anew */
-  uint64_t n_modalities; /* in the index, after this commit's */
+  uint8_t *touched;      /* by modality: TOUCHED, RECOUNT */
+  uint64_t n_modalities; /* 1 + the highest id in the index, after this commit's */
 } apply;
 
-static bc_status bad_record(const apply *a, bc_err *err)
+enum { TOUCHED = 1, RECOUNT = 2 };
+
+static bc_status bad_record(const bc_segment *seg, bc_err *err)
 {
   return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 ": its commit record is damaged",
-                 bc_segment_number(a->seg));
+                 bc_segment_number(seg));
 }
 
 /* The next u32-sized part. */
@@ -81,11 +87,11 @@ static bool sized(bc_cursor *c, bc_bytes *part)
 static bc_status apply_grids(apply *a, bc_cursor *c, bc_err *err)
 {
   const uint32_t n = bc_cur_u32(c);
-  if (!c->ok || n > BC_MAX_GRIDS) return bad_record(a, err);
+  if (!c->ok || n > BC_MAX_GRIDS) return bad_record(a->seg, err);
   for (uint32_t i = 0; i < n; i++) {
     bc_bytes part;
     bc_grid g;
-    if (!sized(c, &part)) return bad_record(a, err);
+    if (!sized(c, &part)) return bad_record(a->seg, err);
     BC_RET(bc_grid_decode(part, &g, err));
     BC_RET(bc_put_grid(a->t, (uint8_t)i, &g, err));
   }
@@ -110,16 +116,28 @@ static bc_status apply_modality(apply *a, bc_bytes part, bc_err *err)
   return st;
 }
 
+static bc_status last_modality(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  uint64_t *n = ctx;
+  (void)value;
+  (void)stop;
+  if (key.n != 2) return BC_FAIL(err, BC_E_CORRUPT, "index: variables: run bctool reindex");
+  *n = (uint64_t)bc_be16(key.p) + 1;
+  return BC_OK;
+}
+
+/* While an index is made anew there may be gaps below the highest id: the segments that spoke of the others
+ * are gone, and the commit that retired them, which comes later, speaks of all. */
 static bc_status apply_modalities(apply *a, bc_cursor *c, bc_err *err)
 {
   const uint32_t n = bc_cur_u32(c);
-  if (!c->ok || n > BC_MAX_MODALITIES) return bad_record(a, err);
+  if (!c->ok || n > BC_MAX_MODALITIES) return bad_record(a->seg, err);
   for (uint32_t i = 0; i < n; i++) {
     bc_bytes part;
-    if (!sized(c, &part)) return bad_record(a, err);
+    if (!sized(c, &part)) return bad_record(a->seg, err);
     BC_RET(apply_modality(a, part, err));
   }
-  BC_RET(bc_txn_count(a->t, BC_TABLE_MODALITIES, &a->n_modalities, err));
+  BC_RET(bc_txn_each(a->t, BC_TABLE_MODALITIES, (bc_bytes){ NULL, 0 }, last_modality, &a->n_modalities, err));
   a->usage = bc_calloc((size_t)a->n_modalities + 1, sizeof *a->usage);
   a->touched = bc_calloc((size_t)a->n_modalities + 1, 1);
   return a->usage == NULL || a->touched == NULL ? BC_FAIL(err, BC_E_NOMEM, "commit: no memory") : BC_OK;
@@ -129,12 +147,12 @@ static bc_status apply_sources(apply *a, bc_cursor *c, bc_err *err)
 {
   uint64_t next = 0;
   const uint32_t n = bc_cur_u32(c);
-  if (!c->ok || n > c->b.n) return bad_record(a, err);
+  if (!c->ok || n > c->b.n) return bad_record(a->seg, err);
   BC_RET(bc_meta_get(a->t, BC_META_NEXT_SOURCE, &next, err));
   for (uint32_t i = 0; i < n; i++) {
     bc_bytes part;
     bc_source_rec s;
-    if (!sized(c, &part)) return bad_record(a, err);
+    if (!sized(c, &part)) return bad_record(a->seg, err);
     BC_RET(bc_source_decode(part, &s, err));
     BC_RET(bc_put_source(a->t, &s, err));
     if (s.id >= next) next = (uint64_t)s.id + 1;
@@ -152,29 +170,105 @@ static bc_status touch(apply *a, uint16_t modality, uint8_t how, bc_err *err)
   return BC_OK;
 }
 
-static bc_status apply_drops(apply *a, bc_cursor *c, bc_err *err)
+/* What a tile added to a usage, without its times and extremes, which nothing can take away. */
+static bool take_away(bc_usage *u, const bc_tile_rec *r)
 {
-  const uint64_t n = bc_cur_u64(c);
-  if (!c->ok || n > (c->b.n - c->at) / BC_TILE_KEY_BYTES) return bad_record(a, err);
-  for (uint64_t i = 0; i < n; i++) {
+  u->n_tiles--;
+  u->stored_bytes -= r->stored;
+  u->decoded_bytes -= r->decoded;
+  u->n_valid -= r->n_valid;
+  u->n_missing -= r->n_missing;
+  u->n_absent -= r->n_absent;
+  u->codec_tiles[r->codec]--;
+  u->sum -= r->sum;
+  u->sumsq -= r->sumsq;
+  return isfinite(u->sum) && isfinite(u->sumsq);
+}
+
+/* A tile leaves the index. */
+static bc_status leave(apply *a, const bc_tile_key *k, const bc_tile_rec *old, bc_err *err)
+{
+  BC_RET(touch(a, k->modality, TOUCHED, err));
+  if (!(a->flags & BC_COMMIT_UPKEEP) || !take_away(&a->usage[k->modality], old))
+    a->touched[k->modality] |= RECOUNT;
+  return BC_OK;
+}
+
+/* A key that is not there is harmless: its tile was in a segment that is gone. */
+static bc_status apply_drop(apply *a, const bc_tile_key *k, bc_err *err)
+{
+  bc_tile_rec old;
+  const bc_status had = bc_txn_tile_get(a->t, k, &old, err);
+  if (had == BC_E_NOTFOUND) return BC_OK;
+  BC_RET(had);
+  BC_RET(leave(a, k, &old, err));
+  return bc_txn_tile_del(a->t, k, err);
+}
+
+static bc_status apply_drops(apply *a, bc_bytes keys, bc_err *err)
+{
+  for (size_t i = 0; i < keys.n; i += BC_TILE_KEY_BYTES) {
     bc_tile_key k;
-    BC_RET(bc_tile_key_get((bc_bytes){ bc_cur_take(c, BC_TILE_KEY_BYTES), BC_TILE_KEY_BYTES }, &k, err));
-    BC_RET(bc_txn_tile_del(a->t, &k, err));
-    BC_RET(touch(a, k.modality, 3, err));
+    BC_RET(bc_tile_key_get((bc_bytes){ keys.p + i, BC_TILE_KEY_BYTES }, &k, err));
+    BC_RET(apply_drop(a, &k, err));
   }
   return BC_OK;
 }
 
-static bc_status apply_retired(apply *a, bc_cursor *c, bc_err *err)
+static bc_status apply_retired(apply *a, bc_bytes numbers, bc_err *err)
 {
-  const uint32_t n = bc_cur_u32(c);
-  if (!c->ok || n > (c->b.n - c->at) / 4) return bad_record(a, err);
-  for (uint32_t i = 0; i < n; i++) {
+  for (size_t i = 0; i < numbers.n; i += 4) {
     uint8_t key[4];
-    bc_put_be32(key, bc_cur_u32(c));
+    bc_put_be32(key, bc_le32(numbers.p + i));
     BC_RET(bc_txn_del(a->t, BC_TABLE_SEGMENTS, (bc_bytes){ key, 4 }, err));
   }
-  return c->at == c->b.n ? BC_OK : bad_record(a, err);
+  return BC_OK;
+}
+
+/* The end of the record: drops, retired segments, flags, which are left out when there are none. */
+static bc_status read_tail(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out, uint32_t *flags, bc_err *err)
+{
+  out->n_drops = bc_cur_u64(c);
+  bool good = c->ok && out->n_drops <= (c->b.n - c->at) / BC_TILE_KEY_BYTES;
+  if (good) {
+    out->drops.n = (size_t)out->n_drops * BC_TILE_KEY_BYTES;
+    out->drops.p = bc_cur_take(c, out->drops.n);
+    out->n_retired = bc_cur_u32(c);
+    good = c->ok && out->n_retired <= (c->b.n - c->at) / 4;
+  }
+  if (good) {
+    out->retired.n = (size_t)out->n_retired * 4;
+    out->retired.p = bc_cur_take(c, out->retired.n);
+    *flags = c->at < c->b.n ? bc_cur_u32(c) : 0;
+    good = c->ok && c->at == c->b.n && (*flags & ~(BC_COMMIT_UPKEEP | BC_COMMIT_RECOUNT)) == 0;
+  }
+  return good ? BC_OK : bad_record(seg, err);
+}
+
+static bool skip_sized(bc_cursor *c)
+{
+  bc_bytes part;
+  for (uint32_t n = bc_cur_u32(c); c->ok && n > 0; n--)
+    if (!sized(c, &part)) return false;
+  return c->ok;
+}
+
+bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_commit_source_fn source, void *ctx,
+                             bc_err *err)
+{
+  bc_cursor c = { bc_segment_schema(seg), 0, true };
+  uint32_t flags = 0;
+  memset(out, 0, sizeof *out);
+  (void)bc_cur_u64(&c); /* snapshot */
+  if (!skip_sized(&c) || !skip_sized(&c)) return bad_record(seg, err);
+  for (uint32_t n = bc_cur_u32(&c); c.ok && n > 0; n--) {
+    bc_bytes part;
+    bc_source_rec s;
+    if (!sized(&c, &part)) return bad_record(seg, err);
+    BC_RET(bc_source_decode(part, &s, err));
+    if (source != NULL) BC_RET(source(ctx, s.id, err));
+  }
+  return read_tail(seg, &c, out, &flags, err);
 }
 
 /* ---- tiles ---- */
@@ -214,12 +308,11 @@ static bc_status put_tile(apply *a, const entry *e, bc_err *err)
   bc_tile_key k;
   bc_tile_rec old;
   BC_RET(bc_tile_key_get((bc_bytes){ e->key, sizeof e->key }, &k, err));
-  BC_RET(touch(a, k.modality, 1, err));
-  /* The same key twice: only after a crash between publishing and committing, when the work was done again.
-   */
+  BC_RET(touch(a, k.modality, TOUCHED, err));
+  /* The same key twice: compaction moved the tile, or has merged others with it. */
   const bc_status had = bc_txn_tile_get(a->t, &k, &old, err);
   if (had != BC_OK && had != BC_E_NOTFOUND) return had;
-  if (had == BC_OK) a->touched[k.modality] |= 2;
+  if (had == BC_OK) BC_RET(leave(a, &k, &old, err));
   bc_usage_add(&a->usage[k.modality], &e->rec, e->t_first, e->t_last);
   return bc_txn_tile_put(a->t, &k, &e->rec, err);
 }
@@ -243,10 +336,24 @@ out:
 
 /* ---- usage ---- */
 
+#define RECOUNT_OPEN 256
+
 typedef struct recount {
   apply *a;
-  bc_segment *seg; /* of the last tile: neighbours mostly share it */
+  bc_segment *open[RECOUNT_OPEN]; /* by number, modulo: pieces of a tile come from many segments in turn */
 } recount;
+
+static bc_status segment_of(recount *r, uint32_t id, bc_segment **out, bc_err *err)
+{
+  bc_segment **slot = &r->open[id % RECOUNT_OPEN];
+  if (*slot == NULL || bc_segment_number(*slot) != id) {
+    bc_segment_unref(*slot);
+    *slot = NULL;
+    BC_RET(bc_segment_open(r->a->folder, id, r->a->uuid, false, slot, err));
+  }
+  *out = *slot;
+  return BC_OK;
+}
 
 static bc_status recount_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
 {
@@ -256,16 +363,13 @@ static bc_status recount_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, b
   bc_tile_rec rec;
   bc_bytes head;
   bc_tile_head h;
+  bc_segment *seg = NULL;
   (void)stop;
   BC_RET(bc_tile_key_get(kb, &k, err));
-  if (k.modality >= a->n_modalities || !(a->touched[k.modality] & 2)) return BC_OK;
+  if (k.modality >= a->n_modalities || !(a->touched[k.modality] & RECOUNT)) return BC_OK;
   BC_RET(bc_tile_rec_get(vb, &rec, err));
-  if (r->seg == NULL || bc_segment_number(r->seg) != rec.head_segment) {
-    bc_segment_unref(r->seg);
-    r->seg = NULL;
-    BC_RET(bc_segment_open(a->folder, rec.head_segment, a->uuid, false, &r->seg, err));
-  }
-  BC_RET(bc_segment_slice(r->seg, rec.head_offset, rec.head_bytes, &head, err));
+  BC_RET(segment_of(r, rec.head_segment, &seg, err));
+  BC_RET(bc_segment_slice(seg, rec.head_offset, rec.head_bytes, &head, err));
   BC_RET(bc_tile_head_parse(head, &h, err));
   bc_usage_add(&a->usage[k.modality], &rec, bc_tile_time(&h, 0), bc_tile_time(&h, h.nt - 1));
   return BC_OK;
@@ -274,15 +378,17 @@ static bc_status recount_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, b
 static bc_status put_usages(apply *a, bc_err *err)
 {
   bool any = false;
-  recount r = { a, NULL };
+  recount r = { .a = a };
   for (uint64_t i = 0; i < a->n_modalities; i++) {
-    if (!(a->touched[i] & 2)) continue;
+    if (a->flags & BC_COMMIT_RECOUNT) a->touched[i] = TOUCHED | RECOUNT;
+    if (!(a->touched[i] & RECOUNT)) continue;
     bc_usage_init(&a->usage[i]);
     any = true;
   }
   if (any) {
     const bc_status st = bc_txn_each(a->t, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, recount_tile, &r, err);
-    bc_segment_unref(r.seg);
+    for (size_t i = 0; i < RECOUNT_OPEN; i++)
+      bc_segment_unref(r.open[i]);
     BC_RET(st);
   }
   for (uint64_t i = 0; i < a->n_modalities; i++)
@@ -297,7 +403,7 @@ static bc_status put_counters(apply *a, bc_err *err)
   bc_put_le64(value, bc_segment_bytes(a->seg));
   BC_RET(bc_txn_put(a->t, BC_TABLE_SEGMENTS, (bc_bytes){ key, 4 }, (bc_bytes){ value, 8 }, err));
   BC_RET(bc_meta_put(a->t, BC_META_NEXT_SEGMENT, (uint64_t)bc_segment_number(a->seg) + 1, err));
-  if (a->schema_changed) BC_RET(bc_meta_put(a->t, BC_META_SCHEMA, a->snapshot, err));
+  if (a->schema_changed || (a->flags & BC_COMMIT_RECOUNT)) BC_RET(bc_meta_put(a->t, BC_META_SCHEMA, a->snapshot, err));
   return bc_meta_put(a->t, BC_META_SNAPSHOT, a->snapshot, err);
 }
 
@@ -306,14 +412,16 @@ bc_status bc_commit_apply(bc_txn *t, const bc_segment *seg, const char *folder, 
 {
   bc_status st = BC_OK;
   apply a = { .t = t, .seg = seg, .folder = folder, .uuid = uuid };
+  bc_commit_parts tail = { 0 };
   bc_cursor c = { bc_segment_schema(seg), 0, true };
   a.snapshot = bc_cur_u64(&c);
   BC_TRY(apply_grids(&a, &c, err));
   BC_TRY(apply_modalities(&a, &c, err));
   BC_TRY(apply_sources(&a, &c, err));
-  BC_TRY(apply_drops(&a, &c, err));
+  BC_TRY(read_tail(seg, &c, &tail, &a.flags, err));
+  BC_TRY(apply_drops(&a, tail.drops, err));
   BC_TRY(apply_tiles(&a, err));
-  BC_TRY(apply_retired(&a, &c, err));
+  BC_TRY(apply_retired(&a, tail.retired, err));
   BC_TRY(put_usages(&a, err));
   BC_TRY(put_counters(&a, err));
 out:

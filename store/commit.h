@@ -21,7 +21,29 @@ typedef struct bc_commit {
   size_t n_drops;
   const uint32_t *retired; /* segments that no tile needs after this commit */
   size_t n_retired;
+  bc_bytes carried;   /* more sources, each as length and record: those that retired segments spoke of */
+  uint32_t n_carried; /* how many */
+  uint32_t flags;     /* BC_COMMIT_.. */
 } bc_commit;
+
+/* Tiles take the place of others without a change of any value: usage is kept up to date by differences, not
+ * counted anew. Of its sums the last bits may then be off until the next BC_COMMIT_RECOUNT. */
+#define BC_COMMIT_UPKEEP 1u
+/* Usage of all modalities is counted anew, in key order, and the schema counter is set. Every commit that
+ * retires segments does so: what they had added to either must come out the same without them. */
+#define BC_COMMIT_RECOUNT 2u
+
+/* The parts of a published segment's record that compaction has to carry on when the segment goes. */
+typedef struct bc_commit_parts {
+  bc_bytes drops; /* n_drops keys of BC_TILE_KEY_BYTES */
+  uint64_t n_drops;
+  bc_bytes retired; /* n_retired x le32 */
+  uint32_t n_retired;
+} bc_commit_parts;
+typedef bc_status (*bc_commit_source_fn)(void *ctx, uint32_t id, bc_err *err);
+/* Pointers go into the segment; source (may be NULL) is called with the number of each source in the record. */
+bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_commit_source_fn source, void *ctx,
+                             bc_err *err) BC_MUST_CHECK;
 
 bc_status bc_commit_encode(const bc_commit *c, bc_buf *out, bc_err *err) BC_MUST_CHECK;
 

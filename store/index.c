@@ -202,14 +202,15 @@ static bc_status check_size(const env_ref *e, const char *data, bc_err *err)
   return BC_OK;
 }
 
-static bc_status env_make(const char *folder, unsigned flags, MDB_env **out, int *rc_out, bc_err *err)
+static bc_status env_make(const char *folder, unsigned flags, size_t map_bytes, MDB_env **out, int *rc_out,
+                          bc_err *err)
 {
   unsigned f = MDB_NOTLS;
   if (flags & BC_INDEX_NOLOCK) f |= MDB_RDONLY | MDB_NOLOCK;
   MDB_env *env = NULL;
   int rc = mdb_env_create(&env);
   *out = NULL;
-  if (rc == 0) rc = mdb_env_set_mapsize(env, MAP_BYTES);
+  if (rc == 0) rc = mdb_env_set_mapsize(env, map_bytes);
   if (rc == 0) rc = mdb_env_set_maxdbs(env, BC_N_TABLES + 8);
   if (rc == 0) rc = mdb_env_set_maxreaders(env, MAX_READERS);
   if (rc == 0) rc = mdb_env_open(env, folder, f, 0644);
@@ -225,12 +226,15 @@ static bc_status env_make(const char *folder, unsigned flags, MDB_env **out, int
 static bc_status env_open(const char *folder, const char *data, unsigned flags, env_ref *e, bc_err *err)
 {
   int rc = 0, dead = 0;
-  bc_status st = env_make(folder, flags, &e->env, &rc, err);
+  struct stat sb;
+  size_t map = MAP_BYTES;
+  if ((flags & BC_INDEX_FIXED) && stat(data, &sb) == 0 && sb.st_size > 0) map = (size_t)sb.st_size;
+  bc_status st = env_make(folder, flags, map, &e->env, &rc, err);
   /* Read-only media: no lock file can be written there, and nobody can write the data either. */
   if (st != BC_OK && !(flags & (BC_INDEX_WRITE | BC_INDEX_NOLOCK)) &&
       (rc == EACCES || rc == EROFS || rc == EPERM)) {
     flags |= BC_INDEX_NOLOCK;
-    st = env_make(folder, flags, &e->env, &rc, err);
+    st = env_make(folder, flags, map, &e->env, &rc, err);
   }
   if (st != BC_OK) return st;
   e->read_only = (flags & BC_INDEX_NOLOCK) != 0;
@@ -323,6 +327,18 @@ void bc_index_close(bc_index *ix)
     pthread_mutex_unlock(&g_lock);
   }
   bc_free(ix);
+}
+
+bc_status bc_index_copy(bc_index *ix, const char *folder, bc_err *err)
+{
+  int rc = bc_os_fault(BC_FAULT_WRITE);
+  if (rc == 0) rc = mdb_env_copy2(ix->ref->env, folder, MDB_CP_COMPACT);
+  if (rc != 0) return lmdb_fail(err, rc, "copying");
+  char *data = bc_asprintf("%s/data.mdb", folder);
+  if (data == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
+  const bc_status st = bc_os_sync_file(data, err);
+  bc_free(data);
+  return st;
 }
 
 uint64_t bc_index_bytes(const bc_index *ix)

@@ -504,6 +504,31 @@ bc_status bc_os_unlink(const char *path, bc_err *err)
   return WRITE_FAIL(err, errno, "remove", path);
 }
 
+bc_status bc_os_sync_file(const char *path, bc_err *err)
+{
+  bc_status st = BC_OK;
+  const int fd = open_fd(path, O_RDONLY | O_NOFOLLOW, 0);
+
+  if (fd < 0) return READ_FAIL(err, errno, "open", path);
+  if (sync_fd(fd) != 0) st = WRITE_FAIL(err, errno, "bring to disk", path);
+  (void)close(fd);
+  return st;
+}
+
+bc_status bc_os_link(const char *from, const char *to, bc_err *err)
+{
+  if (faulted(BC_FAULT_RENAME) == 0 && link(from, to) == 0) return BC_OK;
+  if (errno == EXDEV || errno == EPERM || errno == EMLINK || errno == ENOTSUP || errno == ENOSYS)
+    return BC_FAIL_SYS(err, BC_E_UNSUPPORTED, "os", errno, "%s: cannot be linked from %s", to, from);
+  return WRITE_FAIL(err, errno, "link", to);
+}
+
+bc_status bc_os_make_readonly(const char *path, bc_err *err)
+{
+  if (faulted(BC_FAULT_OPEN) == 0 && chmod(path, 0444) == 0) return BC_OK;
+  return WRITE_FAIL(err, errno, "make read-only", path);
+}
+
 bool bc_os_exists(const char *path)
 {
   struct stat sb;

@@ -58,6 +58,10 @@ bc_status bc_os_sync_dir(const char *path, bc_err *err) BC_MUST_CHECK;
 bc_status bc_os_rename_dir(const char *from, const char *to, bc_err *err) BC_MUST_CHECK;
 void bc_os_remove_tree(const char *path); /* best effort; links are removed, not followed */
 bc_status bc_os_unlink(const char *path, bc_err *err) BC_MUST_CHECK;
+bc_status bc_os_sync_file(const char *path, bc_err *err) BC_MUST_CHECK; /* one that somebody else wrote */
+/* A second name for a regular file. BC_E_UNSUPPORTED where the file systems differ or know no such thing. */
+bc_status bc_os_link(const char *from, const char *to, bc_err *err) BC_MUST_CHECK;
+bc_status bc_os_make_readonly(const char *path, bc_err *err) BC_MUST_CHECK; /* mode 0444 */
 bool bc_os_exists(const char *path);
 bool bc_os_is_dir(const char *path);
 bool bc_os_is_own_dir(const char *path); /* a link to a folder is not one */

@@ -404,6 +404,7 @@ uint32_t bc_segment_number(const bc_segment *s) { return s->id; }
 uint64_t bc_segment_bytes(const bc_segment *s) { return s->map.n; }
 bc_bytes bc_segment_schema(const bc_segment *s) { return s->schema; }
 uint64_t bc_segment_count(const bc_segment *s) { return s->n_tiles; }
+uint64_t bc_segment_payload_bytes(const bc_segment *s) { return s->dir_off - HDR_SIZE; }
 
 bc_status bc_segment_slice(const bc_segment *s, uint64_t off, uint64_t len, bc_bytes *out, bc_err *err)
 {

@@ -49,6 +49,7 @@ bc_status bc_segment_slice(const bc_segment *s, uint64_t off, uint64_t len, bc_b
                            bc_err *err) BC_MUST_CHECK;
 bc_bytes bc_segment_schema(const bc_segment *s);
 uint64_t bc_segment_count(const bc_segment *s);
+uint64_t bc_segment_payload_bytes(const bc_segment *s); /* between header and directory */
 /* Bytes that belong to no payload are zero, and payloads follow one another: BC_E_CORRUPT otherwise. */
 bc_status bc_segment_check_gaps(const bc_segment *s, bc_err *err) BC_MUST_CHECK;
 /* Walk the directory: record and head of each tile. */

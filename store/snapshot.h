@@ -26,10 +26,16 @@ bc_status bc_snapshot_scan(bc_snapshot *s, uint32_t cell, int64_t t_from, int64_
                            bc_err *err) BC_MUST_CHECK;
 /* One tile's record; BC_E_NOTFOUND without text. */
 bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *out, bc_err *err) BC_MUST_CHECK;
-/* Map what a record points to and parse the head; the head must name the same key. */
+/* Map what a record points to and parse the head; the head must name the same key. A segment whose file is gone
+ * is BC_E_CORRUPT, but where it was retired since the snapshot was taken: then bc_is_stale. */
 bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
                            bc_err *err) BC_MUST_CHECK;
 bc_store *bc_snapshot_store(bc_snapshot *s);
+/* True when a later commit has retired this segment: what this snapshot says of it is history. */
+bool bc_snapshot_is_retired(const bc_snapshot *s, uint32_t segment);
+/* A segment that this snapshot needs has been retired meanwhile: take a new snapshot and plan again. */
+bool bc_is_stale(bc_status st, const bc_err *e);
+#define BC_STALE_RETRIES 5
 /* "t2m, cell 17, 2019-03" for messages. */
 char *bc_snapshot_tile_text(const bc_snapshot *s, const bc_tile_key *key, char *buf, size_t cap);
 /* BC_E_INVAL when this process is a fork of the one that opened the store. */
@@ -68,6 +74,19 @@ bc_status bc_writer_drop(bc_writer *w, const bc_tile_key *key, bc_err *err) BC_M
 /* No tile needs this segment after the commit. */
 bc_status bc_writer_retire(bc_writer *w, uint32_t segment, bc_err *err) BC_MUST_CHECK;
 uint64_t bc_writer_pending_bytes(const bc_writer *w);
+bool bc_writer_is_pending(const bc_writer *w, const bc_tile_key *key); /* put, and waits for the commit */
+/*
+ * The following commits are upkeep, which moves and merges tiles but changes no value. Borrowed; NULL: ordinary
+ * commits again. Such a commit speaks of all modalities, so that segments which did before it can go.
+ */
+typedef struct bc_upkeep {
+  const uint8_t *moving; /* by segment number: 1 = its payloads go, so no new tile may refer to one of them */
+  size_t n_moving;
+  bool recount;     /* of the next commit: BC_COMMIT_RECOUNT, and these sources are carried on: */
+  bc_bytes sources; /* each as u32 length and record */
+  uint32_t n_sources;
+} bc_upkeep;
+void bc_writer_set_upkeep(bc_writer *w, const bc_upkeep *u);
 /* Publish the segment, then commit the index; nothing waits: nothing is done. After a failure the writer is as before the first put. */
 bc_status bc_writer_commit(bc_writer *w, bc_err *err) BC_MUST_CHECK;
 

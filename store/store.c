@@ -1,5 +1,6 @@
 #include "store/store_int.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,7 +248,7 @@ bc_status bc_index_init(const char *folder, const uint8_t uuid[16], const bc_gri
   BC_TRY(bc_index_open(folder, BC_INDEX_CREATE | BC_INDEX_WRITE, &ix, err));
   BC_TRY(bc_txn_begin(ix, true, &t, err));
   BC_TRY(bc_meta_put(t, BC_META_SNAPSHOT, 0, err));
-  BC_TRY(bc_meta_put(t, BC_META_SCHEMA, 1, err));
+  BC_TRY(bc_meta_put(t, BC_META_SCHEMA, 0, err)); /* each change sets it to its commit's number */
   BC_TRY(bc_meta_put(t, BC_META_NEXT_SEGMENT, 1, err));
   BC_TRY(bc_meta_put(t, BC_META_NEXT_SOURCE, 0, err));
   BC_TRY(bc_meta_put_uuid(t, uuid, err));
@@ -299,6 +300,20 @@ static char *trimmed(const char *path)
   return p;
 }
 
+static bc_status check_parent(const char *path, bc_err *err)
+{
+  const char *slash = strrchr(path, '/');
+  if (slash == NULL || slash == path) return BC_OK;
+  char *parent = bc_strdup(path);
+  if (parent == NULL) return BC_FAIL(err, BC_E_NOMEM, "store: no memory");
+  parent[slash - path] = '\0';
+  const bc_status st = bc_os_is_dir(parent) ? BC_OK
+                                            : BC_FAIL(err, BC_E_NOTFOUND, "%s: no such folder to make %s in",
+                                                      parent, slash + 1);
+  bc_free(parent);
+  return st;
+}
+
 bc_status bc_store_create(const char *path_in, const bc_grid *grid, bc_err *err)
 {
   bc_status st = BC_OK;
@@ -308,6 +323,7 @@ bc_status bc_store_create(const char *path_in, const bc_grid *grid, bc_err *err)
   if (tmp == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory"));
   BC_TRY(bc_grid_check(grid, err));
   if (bc_os_exists(path)) BC_TRY(BC_FAIL(err, BC_E_EXISTS, "%s: exists already", path));
+  BC_TRY(check_parent(path, err));
   BC_TRY(bc_os_mkdir(tmp, err));
   made = true;
   BC_TRY(fill_folder(tmp, grid, err));
@@ -335,9 +351,10 @@ static bc_status open_index(bc_store *st, unsigned flags, bc_err *err)
     bc_free(folder);
     return s;
   }
-  s = bc_index_open(
-      folder, (flags & BC_OPEN_WRITE ? BC_INDEX_WRITE : 0) | (flags & BC_OPEN_NOLOCK ? BC_INDEX_NOLOCK : 0),
-      &st->ix, err);
+  s = bc_index_open(folder,
+                    (flags & BC_OPEN_WRITE ? BC_INDEX_WRITE : 0) |
+                        (flags & BC_OPEN_NOLOCK ? BC_INDEX_NOLOCK : 0) | (st->published ? BC_INDEX_FIXED : 0),
+                    &st->ix, err);
   bc_free(folder);
   if (s == BC_OK) s = bc_txn_begin(st->ix, false, &t, err);
   if (s == BC_OK) s = bc_meta_get(t, BC_META_UUID_LO, &lo, err);
@@ -401,7 +418,10 @@ out:
 bc_status bc_store_open_bare(const char *path, bc_store **out, bc_err *err)
 {
   BC_RET(open_marked(path, out, err));
-  const bc_status st = take_lock(*out, err);
+  bc_status st = BC_OK;
+  if ((*out)->published)
+    st = BC_FAIL(err, BC_E_READONLY, "%s: a published store is never written: publish it anew", (*out)->path);
+  if (st == BC_OK) st = take_lock(*out, err);
   if (st == BC_OK) return BC_OK;
   bc_store_close(*out);
   *out = NULL;
@@ -482,6 +502,17 @@ bc_status bc_store_segment(bc_store *st, uint32_t id, bc_segment **out, bc_err *
   return s;
 }
 
+void bc_store_forget(bc_store *st, uint32_t id)
+{
+  pthread_mutex_lock(&st->mutex);
+  if (id < st->open_cap && st->open[id] != NULL) {
+    bc_segment_unref(st->open[id]);
+    st->open[id] = NULL;
+    st->n_open--;
+  }
+  pthread_mutex_unlock(&st->mutex);
+}
+
 /* ---- snapshot ---- */
 
 static bc_status load_grid(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
@@ -546,6 +577,7 @@ static bc_status get_schema(bc_snapshot *s, bc_err *err)
     if (st == BC_OK) {
       bc_schema_unref(have);
       s->st->schema = have = fresh;
+      drop_unused(s->st); /* compaction counts as a change: maps of unlinked files would keep their space */
     }
   }
   if (st == BC_OK) {
@@ -656,6 +688,36 @@ bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *o
   return bc_txn_tile_get(s->txn, key, out, err);
 }
 
+bool bc_snapshot_is_retired(const bc_snapshot *s, uint32_t segment)
+{
+  bc_txn *t = NULL;
+  uint64_t now = 0;
+  uint8_t key[4];
+  bc_bytes v;
+  bc_put_be32(key, segment);
+  if (bc_txn_begin(s->st->ix, false, &t, NULL) != BC_OK) return false;
+  const bool retired =
+      bc_meta_get(t, BC_META_SNAPSHOT, &now, NULL) == BC_OK && now != s->id &&
+      bc_txn_get(t, BC_TABLE_SEGMENTS, (bc_bytes){ key, sizeof key }, &v, NULL) == BC_E_NOTFOUND;
+  bc_txn_abort(t);
+  return retired;
+}
+
+bool bc_is_stale(bc_status st, const bc_err *e)
+{
+  return st == BC_E_NOTFOUND && e->sys == ENOENT && strcmp(e->domain, "os") == 0;
+}
+
+static bc_status get_segment(const bc_snapshot *s, uint32_t id, bc_segment **out, bc_err *err)
+{
+  const bc_status st = bc_store_segment(s->st, id, out, err);
+  if (st != BC_E_NOTFOUND) return st;
+  if (bc_snapshot_is_retired(s, id))
+    return BC_FAIL_SYS(err, BC_E_NOTFOUND, "os", ENOENT,
+                       "segment %" PRIu32 " is gone: the store was compacted meanwhile: run it again", id);
+  return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 " is missing: run bctool verify", id);
+}
+
 bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
                            bc_err *err)
 {
@@ -665,7 +727,7 @@ bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile
   memset(out, 0, sizeof *out);
   out->key = *key;
   out->rec = *rec;
-  BC_TRY(bc_store_segment(s->st, rec->head_segment, &out->head_seg, err));
+  BC_TRY(get_segment(s, rec->head_segment, &out->head_seg, err));
   BC_TRY(bc_segment_slice(out->head_seg, rec->head_offset, rec->head_bytes, &head, err));
   BC_TRY(bc_tile_head_parse(head, &out->head, err));
   if (!bc_tile_key_equal(key, &out->head.key) || out->head.payload_bytes != rec->stored)
@@ -676,7 +738,7 @@ bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile
     if (rec->segment == rec->head_segment)
       out->seg = bc_segment_ref(out->head_seg);
     else
-      BC_TRY(bc_store_segment(s->st, rec->segment, &out->seg, err));
+      BC_TRY(get_segment(s, rec->segment, &out->seg, err));
     BC_TRY(bc_segment_slice(out->seg, rec->offset, rec->stored, &out->payload, err));
   }
 out:

@@ -75,6 +75,8 @@ bc_status bc_index_init(const char *folder, const uint8_t uuid[16], const bc_gri
 bc_status bc_store_open_bare(const char *path, bc_store **out, bc_err *err) BC_MUST_CHECK;
 /* An owned reference to a mapped segment. */
 bc_status bc_store_segment(bc_store *st, uint32_t id, bc_segment **out, bc_err *err) BC_MUST_CHECK;
+/* Let go of a segment that is not in use, so that its file's space is free once it is unlinked. */
+void bc_store_forget(bc_store *st, uint32_t id);
 /* Add one tile's record to a usage; t_first, t_last from its head. */
 void bc_usage_add(bc_usage *u, const bc_tile_rec *r, int64_t t_first, int64_t t_last);
 

@@ -73,6 +73,7 @@ typedef struct bc_block_place {
   uint64_t hash;
   uint32_t t0, nt, l, y0, ny, x0, nx;
 } bc_block_place;
+/* A BC_CODEC_CONST tile has n_blocks 0, yet answers here as if it had one block for each level. */
 void bc_tile_block(const bc_tile_head *h, uint32_t b, bc_block_place *out);
 /* Number of the block that holds (t, l, y, x). */
 uint32_t bc_tile_block_at(const bc_tile_head *h, uint32_t t, uint32_t l, uint32_t y, uint32_t x);
@@ -89,7 +90,8 @@ void bc_decoder_close(bc_decoder *d);
 
 /*
  * Decode part of one block into dst, where value (t, y, x) of the picks goes to
- * dst + t*t_stride + y*y_stride + x*elem bytes (strides may be negative). Checks the block's hash first.
+ * dst + t*t_stride + y*y_stride + x*elem bytes (strides may be negative; dst and strides are multiples of
+ * elem). Checks the block's hash first.
  * payload is the tile's whole payload (empty for BC_CODEC_CONST).
  */
 bc_status bc_tile_read(bc_decoder *d, const bc_tile_head *h, bc_bytes payload, uint32_t b, bc_pick t,
@@ -132,7 +134,7 @@ uint64_t bc_encoder_memory(uint64_t values);
 /*
  * Encode a tile: head and payload are appended to (reset first by the caller). The same input gives the same
  * bytes. What bc_tile_read gives back is the input bit for bit (packed input: its decoded float32), unless
- * precision. BC_MODE_RAW with packed input stores the decoded float32.
+ * precision. BC_MODE_RAW with packed input stores the decoded float32, and never makes a constant tile.
  */
 bc_status bc_tile_encode(bc_encoder *e, const bc_tile_in *in, const bc_codec_opts *opts, bc_buf *head,
                          bc_buf *payload, bc_err *err) BC_MUST_CHECK;

@@ -36,6 +36,7 @@ struct bc_writer {
   size_t n_retired, cap_retired;
   slot *slots;
   size_t n_slots; /* a power of two */
+  const bc_upkeep *upkeep; /* NULL: ordinary commits */
 };
 
 static bc_status grow(void **p, size_t *cap, size_t n, size_t elem, bc_err *err)
@@ -380,6 +381,10 @@ static uint32_t pending_tile(const bc_writer *w, const bc_tile_key *key)
   return w->n_slots == 0 ? 0 : w->slots[slot_of(w, key)].tile;
 }
 
+bool bc_writer_is_pending(const bc_writer *w, const bc_tile_key *key) { return pending_tile(w, key) != 0; }
+
+void bc_writer_set_upkeep(bc_writer *w, const bc_upkeep *u) { w->upkeep = u; }
+
 typedef struct last_part {
   uint16_t base;
   int32_t last;
@@ -424,6 +429,7 @@ static bool same_payload(bc_writer *w, const bc_tile_rec *twin, bc_bytes payload
   bc_bytes there;
   bool same = false;
   if (twin->stored != payload.n || payload.n == 0) return false;
+  if (w->upkeep != NULL && twin->segment < w->upkeep->n_moving && w->upkeep->moving[twin->segment]) return false;
   if (w->seg != NULL && twin->segment == w->next_segment) {
     uint8_t *copy = bc_malloc(payload.n);
     same = copy != NULL && bc_segw_read(w->seg, twin->offset, copy, payload.n, NULL) == BC_OK &&
@@ -506,7 +512,7 @@ static bc_status speak_of(const bc_writer *w, const bc_modality ***out, size_t *
   *n = 0;
   if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
   for (size_t i = 0; i < w->n_mods; i++)
-    if (w->mods[i].changed || w->mods[i].used) p[(*n)++] = &w->mods[i].m;
+    if (w->mods[i].changed || w->mods[i].used || w->upkeep != NULL) p[(*n)++] = &w->mods[i].m;
   return BC_OK;
 }
 
@@ -524,6 +530,11 @@ static bc_status publish_segment(bc_writer *w, bc_err *err)
                   .n_drops = w->n_drops,
                   .retired = w->retired,
                   .n_retired = w->n_retired };
+  if (w->upkeep != NULL) {
+    c.flags = BC_COMMIT_UPKEEP | (w->upkeep->recount ? BC_COMMIT_RECOUNT : 0);
+    c.carried = w->upkeep->sources;
+    c.n_carried = w->upkeep->n_sources;
+  }
   BC_TRY(speak_of(w, &mods, &c.n_modalities, err));
   c.modalities = mods;
   BC_TRY(open_segment(w, err));
@@ -583,7 +594,8 @@ static void reset(bc_writer *w, bool committed)
 
 static bool anything_pending(const bc_writer *w)
 {
-  bool changed = w->seg != NULL || w->n_drops > 0 || w->n_sources > 0 || w->n_retired > 0;
+  bool changed = w->seg != NULL || w->n_drops > 0 || w->n_sources > 0 || w->n_retired > 0 ||
+                 (w->upkeep != NULL && w->upkeep->recount);
   for (size_t i = 0; i < w->n_mods && !changed; i++)
     changed = w->mods[i].changed;
   return changed;

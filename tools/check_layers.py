@@ -30,7 +30,6 @@ FOREIGN = {
     "netcdf_mem.h": ["ingest/src_netcdf.c", "formats/out_netcdf.c", "tools/mkcube.c", "tools/bench/*.c"],
     "zip.h": ["ingest/src_zip.c", "formats/out_npz.c"],
     "png.h": ["formats/out_png.c"],
-    "jansson.h": ["formats/json.c"],
     "criterion/*": ["tests/unit/*.c", "tests/support/*"],
 }
 # The benchmarks measure against the libraries themselves, tests make and look into files with them.

@@ -1,7 +1,7 @@
 # needs: mkcube
 # Ctrl-C once the bar is seen on a terminal: a clean end with 130, and the same command finishes the job
 . "$CLI/lib.sh"
-mkcube --var t2m --bbox -30,30,40,75 --from 2019-03-01 --to 2019-03-08 --quiet -o big.nc
+mkcube --var t2m --bbox -30,30,40,75 --from 2019-03-01 --to 2019-03-05 --quiet -o big.nc
 bctool create a.bcube -q
 bctool create b.bcube -q
 cat > on_terminal.py <<'PY'

@@ -1,10 +1,12 @@
 """Counts the tests of all programs that ctest ran, and prints the closing line of tools/test.
 
 usage: summary.py RESULTS STATUS
-RESULTS holds ctest.xml, and NAME.xml where a program told its single tests (Criterion, pytest). A program
-that told nothing counts as one test; one that failed without a failed test (a leak at exit, a crash) adds one.
+RESULTS holds ctest.xml, and NAME.xml where a program told its single tests (Criterion, pytest); others may end
+with "N passed, N failed, N skipped". A program that told nothing counts as one test; one that failed without a
+failed test (a leak at exit, a crash) adds one.
 """
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree as ET
 
@@ -31,6 +33,18 @@ def single_tests(path):
     return passed, failed, skipped
 
 
+def closing_line(program):
+    """Counts that a program printed at its end, or None."""
+    text = program.findtext("system-out") or ""
+    told = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", text, re.M)
+    if not told:
+        return None
+    for line in text.splitlines():
+        if line.startswith("SKIP "):
+            print(f"skipped: {program.get('name')}: {line[5:]}")
+    return tuple(int(n or 0) for n in told[-1])
+
+
 def main(folder, status):
     results = pathlib.Path(folder)
     passed = failed = skipped = 0
@@ -42,7 +56,7 @@ def main(folder, status):
         failed = 1
     for program in programs:
         name, good = program.get("name"), program.get("status") == "run"
-        counts = single_tests(results / f"{name}.xml")
+        counts = single_tests(results / f"{name}.xml") or closing_line(program)
         if counts is None or sum(counts) == 0:
             counts = (1, 0, 0) if good else (0, 1, 0)
         elif not good and counts[1] == 0:

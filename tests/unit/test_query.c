@@ -764,3 +764,50 @@ Test(query, points_share_blocks)
   bc_query_close(q);
   asked_free(&a);
 }
+
+/* ---- short of memory ---- */
+
+static bool fail_at(void *ctx)
+{
+  int *left = ctx;
+  return (*left)-- == 0;
+}
+
+static bc_status ask_and_read(asked *a, void *out, size_t bytes)
+{
+  bc_query *q = NULL;
+  bc_status st = bc_query_open(a->st, &a->s, NULL, &q, &a->err);
+  for (size_t i = 0; st == BC_OK && i < 2; i++) {
+    bc_query_cost c;
+    bc_query_get_cost(q, (int)i, &c);
+    cr_assert_leq(c.output_bytes, bytes);
+    st = bc_query_read(q, i, out, (size_t)c.output_bytes, &a->err);
+  }
+  bc_query_close(q);
+  return st;
+}
+
+/* Fails each allocation in turn: an error each time, nothing lost, and in the end the answer. */
+Test(query, survives_short_memory)
+{
+  asked a = ask(everything(37, 6));
+  const size_t bytes = (size_t)NY * NX * MAX_STEPS * 4;
+  float *out = malloc(bytes);
+  int n = 0;
+  bc_status st = BC_E_NOMEM;
+  cr_assert_eq(bc_select_add_vars(&a.s, "z,u10", &a.err), BC_OK);
+  cr_assert_eq(bc_select_set_agg(&a.s, "mean:1y", &a.err), BC_OK);
+  cr_assert_eq(bc_select_set_bbox(&a.s, "100,-80,-100,80", &a.err), BC_OK);
+  cr_assert_eq(ask_and_read(&a, out, bytes), BC_OK, "%s", a.err.msg); /* the store's own caches are filled */
+  for (; st != BC_OK; n++) {
+    int left = n;
+    bc_alloc_set_hook(fail_at, &left);
+    st = ask_and_read(&a, out, bytes);
+    bc_alloc_set_hook(NULL, NULL);
+    cr_assert(st == BC_OK || st == BC_E_NOMEM, "allocation %d: %s %s", n, bc_status_name(st), a.err.msg);
+    cr_assert_lt(n, 5000);
+  }
+  cr_expect_gt(n, 40);
+  free(out);
+  asked_free(&a);
+}

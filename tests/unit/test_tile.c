@@ -558,7 +558,7 @@ Test(tile, precision_makes_noise_quantised)
   drop(&w);
 }
 
-/* ---- real values ---- */
+/* ---- the search for scale and offset ---- */
 
 Test(tile, fit_is_exact_or_refuses)
 {
@@ -1130,16 +1130,56 @@ Test(tile, raw_tiles_of_other_types_are_read)
   drop(&w);
 }
 
+/* ---- memory ---- */
+
+static bool fail_at(void *ctx) { return (*(int *)ctx)-- == 0; }
+
+/* Everything once with the n-th allocation failing. */
+static bc_status with_failure(world *w, int n, float *out)
+{
+  bc_encoder *e = NULL;
+  bc_decoder *d = NULL;
+  bc_buf head = bc_buf_empty(1 << 20), payload = bc_buf_empty(1 << 20);
+  bc_status st;
+
+  bc_alloc_set_hook(fail_at, &n);
+  BC_TRY(bc_encoder_open(&e, &w->err));
+  BC_TRY(bc_decoder_open(&d, &w->err));
+  BC_TRY(bc_tile_encode(e, &w->in, &w->opts, &head, &payload, &w->err));
+  BC_TRY(bc_tile_read(d, &w->h, (bc_bytes){ w->payload.p, w->payload.n }, 0, (bc_pick){ 0, 5, 1 },
+                      (bc_pick){ 0, 10, 2 }, (bc_pick){ 0, 10, 2 }, out, 400, 40, &w->err));
+out:
+  bc_alloc_set_hook(NULL, NULL);
+  bc_encoder_close(e);
+  bc_decoder_close(d);
+  bc_buf_dispose(&head);
+  bc_buf_dispose(&payload);
+  return st;
+}
+
 Test(tile, allocation_failures_are_reported)
 {
-  world w;
-  bc_encoder *e = NULL;
+  static const kind kinds[] = { GRIB_HOLES, SPECIALS };
 
-  make_kind(&w, GRIB, 5, 1, 20, 20);
-  encode(&w);
+  for (size_t i = 0; i < BC_ARRAY_LEN(kinds); i++) {
+    world w;
+    float out[500];
+    int n = 0;
+    make_kind(&w, kinds[i], 5, 1, 20, 20);
+    w.opts.mode = kinds[i] == SPECIALS ? BC_MODE_ZSTD : BC_MODE_AUTO;
+    encode(&w);
+    while (with_failure(&w, n, out) != BC_OK) {
+      cr_assert_eq(w.err.code, BC_E_NOMEM, "allocation %d: %s", n, w.err.msg);
+      n++;
+      cr_assert_lt(n, 200);
+    }
+    cr_assert_gt(n, 10);
+    drop(&w);
+  }
+}
+
+Test(tile, memory_of_an_encoder_is_bounded)
+{
   cr_assert_geq(bc_encoder_memory(1), 1u << 20);
   cr_assert_leq(bc_encoder_memory(UINT64_MAX), 64u << 20);
-  bc_encoder_close(e);
-  bc_decoder_close(NULL);
-  drop(&w);
 }

@@ -4,6 +4,7 @@
 #include "query/query.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -293,6 +294,7 @@ static int answer(query_job *job)
 static int run_job(const query_args *a)
 {
   query_job job = { .a = a, .opts = BC_QUERY_OPTS_INIT, .sink = BC_SINK_OPTS_INIT };
+  job.sink.tmp_folder = getenv("TMPDIR");
   bc_err err;
   int rc;
 

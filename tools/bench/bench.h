@@ -35,7 +35,7 @@ struct bench_way {
 
 typedef struct bench_contest {
   const char *id, *title;
-  double bytes; /* worked on in one run: results are rates; 0: results are times */
+  double bytes;          /* worked on in one run: results are rates; 0: results are times */
   unsigned runs, repeat; /* repeat: calls in one timed run */
   bool cold;             /* no run before the first that counts */
   size_t base;           /* the way that others are compared with */
@@ -68,18 +68,19 @@ __attribute__((format(printf, 2, 3))) bool bench_fail(bench_way *w, const char *
 const char *bench_path(const char *folder, const char *name);
 void *bench_alloc(size_t n); /* or ends the program; pages are touched */
 uint64_t bench_file_bytes(const char *path);
+bool bench_remove(const char *folder); /* with all that is in it; fine when it is not there */
 
 /* ---- reads of the store, read.c ---- */
 typedef struct bench_query {
   const char *store, *vars, *bbox, *at, *time; /* texts of a selection; NULL = not given */
   uint64_t bytes;                              /* of the answer; 0 = found when opened */
 } bench_query;
-bool bench_query_open(bench_way *w);     /* open the store, plan once */
-bool bench_query_once(bench_way *w);     /* plan and read */
-bool bench_query_read(bench_way *w);     /* read, planned before */
-bool bench_query_plan(bench_way *w);     /* plan only */
-bool bench_copy_open(bench_way *w);      /* memory of the size of the answer */
-bool bench_copy_once(bench_way *w);      /* memcpy of it */
+bool bench_query_open(bench_way *w);              /* open the store, plan once */
+bool bench_query_once(bench_way *w);              /* plan and read */
+bool bench_query_read(bench_way *w);              /* read, planned before */
+bool bench_query_plan(bench_way *w);              /* plan only */
+bool bench_copy_open(bench_way *w);               /* memory of the size of the answer */
+bool bench_copy_once(bench_way *w);               /* memcpy of it */
 uint64_t bench_query_bytes(const bench_query *q); /* of the answer; 0: message printed */
 
 /* ---- zstd on the blocks that a query touches, blocks.c ---- */
@@ -91,10 +92,10 @@ bool bench_blocks_small(bench_way *w); /* every frame to the same place */
 typedef struct bench_nc_job {
   const char *path[8];
   size_t n_paths;
-  const char *var;         /* NULL: all variables of three dimensions and more */
-  size_t start[4], n[4];   /* n[0] == 0: all of it, in slabs of the file's chunks */
-  bool first_dim_only;     /* start[0], n[0] only, whole otherwise */
-  bool unpack;             /* packed integers to float32; else as they are stored */
+  const char *var;       /* NULL: all variables of three dimensions and more */
+  size_t start[4], n[4]; /* n[0] == 0: all of it, in slabs of the file's chunks */
+  bool first_dim_only;   /* start[0], n[0] only, whole otherwise */
+  bool unpack;           /* packed integers to float32; else as they are stored */
 } bench_nc_job;
 bool bench_nc_open(bench_way *w);
 bool bench_nc_once(bench_way *w);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/wait.h>
 
 #include "ingest/ingest.h"
 
@@ -14,19 +13,9 @@ typedef struct load {
   uint64_t memory;
 } load;
 
-/* The folder is ours: made a moment ago under the folder of data. */
 static bool remove_store(bench_way *w)
 {
-  const load *a = w->arg;
-  const char *path = w->state ? w->state : a->store;
-  const pid_t pid = fork();
-  int status = 0;
-  if (pid == 0) {
-    (void)execlp("rm", "rm", "-rf", path, (char *)NULL);
-    _exit(127);
-  }
-  if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) return bench_fail(w, "cannot remove %s", path);
-  return true;
+  return bench_remove(w->state) || bench_fail(w, "cannot remove %s", (const char *)w->state);
 }
 
 static bool prepare(bench_way *w)
@@ -110,8 +99,8 @@ void bench_ingest(bench_ctx *c)
   static const source k_sources[] = {
     { "ingest-newcds", "ingest: global hourly t2m, 168 steps, netCDF-4 float32, shuffle + deflate 1",
       "global.nc", "t2m", 168.0 * 721 * 1440, false },
-    { "ingest-legacy", "ingest: global hourly t2m, 168 steps, 64-bit offset, packed int16", "legacy.nc", "t2m",
-      168.0 * 721 * 1440, true },
+    { "ingest-legacy", "ingest: global hourly t2m, 168 steps, 64-bit offset, packed int16", "legacy.nc",
+      "t2m", 168.0 * 721 * 1440, true },
     { "ingest-levels", "ingest: global 6-hourly t and z on 3 levels, 28 steps, netCDF-4 float32", "levels.nc",
       NULL, 28.0 * 6 * 721 * 1440, false },
   };

@@ -60,6 +60,17 @@ uint64_t bench_file_bytes(const char *path)
   return stat(path, &s) == 0 ? (uint64_t)s.st_size : 0;
 }
 
+bool bench_remove(const char *folder)
+{
+  int status = 0;
+  const pid_t pid = fork();
+  if (pid == 0) {
+    (void)execlp("rm", "rm", "-rf", "--", folder, (char *)NULL);
+    _exit(127);
+  }
+  return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 bool bench_fail(bench_way *w, const char *fmt, ...)
 {
   va_list ap;

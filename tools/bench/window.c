@@ -1,4 +1,5 @@
-/* Windows and series out of compressed stores, against zstd on the same blocks, memcpy, netCDF-C and others. */
+/* Windows and series out of compressed stores, against zstd on the same blocks, memcpy, netCDF-C and others.
+ */
 #include "tools/bench/bench.h"
 
 #include <stdlib.h>
@@ -48,8 +49,8 @@ static void add_peers(bench_ctx *c, bench_contest *k, const peer *p, bool all)
   add_program(c, k, "NumPy memmap, raw, copied", "memmap", p->npy, p);
 }
 
-static void one(bench_ctx *c, const char *id, const char *title, bench_query *a, const peer *p, unsigned repeat,
-                double goal)
+static void one(bench_ctx *c, const char *id, const char *title, bench_query *a, const peer *p,
+                unsigned repeat, double goal)
 {
   if (!bench_wanted(c, id)) return;
   bench_contest k = { .id = id, .title = title, .repeat = repeat };
@@ -73,8 +74,9 @@ void bench_window(bench_ctx *c)
     { "window-map", "global-map.bcube", "codec auto, layout map" },
     { "window-zstd", "global-zstd.bcube", "codec zstd, layout balanced" },
   };
-  const peer whole = { bench_path(c->data, "global.nc"), bench_path(c->data, "global.npy"), { 48, 0, 0 },
-                       { 24, 721, 1440 } };
+  const peer whole = {
+    bench_path(c->data, "global.nc"), bench_path(c->data, "global.npy"), { 48, 0, 0 }, { 24, 721, 1440 }
+  };
   for (size_t i = 0; i < 3; i++) {
     char title[160];
     bench_query a = { bench_path(c->data, stores[i][1]), "t2m", "-180,-90,179.75,90", NULL, "2019-03-03", 0 };
@@ -82,8 +84,9 @@ void bench_window(bench_ctx *c)
     one(c, stores[i][0], title, &a, i == 0 ? &whole : NULL, 1, 0.7);
   }
   /* 2 x 2 degrees are 9 x 9 nodes; the file begins at 72 N, 25 W */
-  const peer box = { bench_path(c->data, "europe.nc"), bench_path(c->data, "europe.npy"), { 0, 72, 112 },
-                     { 744, 9, 9 } };
+  const peer box = {
+    bench_path(c->data, "europe.nc"), bench_path(c->data, "europe.npy"), { 0, 72, 112 }, { 744, 9, 9 }
+  };
   const peer point = { box.nc, box.npy, { 0, 82, 100 }, { 744, 1, 1 } };
   const char *const series[][3] = {
     { "auto", "europe.bcube", "layout balanced" },

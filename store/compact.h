@@ -1,0 +1,41 @@
+/*
+ * Which pieces of a tile can become one, and making it. Internal to compaction.
+ *
+ * Pieces of one tile and layout copy overlay one another, the greater part number wins. A merged tile takes
+ * the part number of its lowest piece. So a piece may only join a lower one when no piece between the two,
+ * that stays outside, overlaps it: else that one, which it covered, would now cover it. compact_merge.c.
+ */
+#ifndef BC_STORE_COMPACT_H
+#define BC_STORE_COMPACT_H
+
+#include "store/snapshot.h"
+
+typedef struct bc_piece {
+  bc_tile_key key;
+  bc_tile_rec rec;
+} bc_piece;
+
+typedef struct bc_merger bc_merger; /* decoder, encoder and scratch of one thread */
+/* max_bytes: of decoded values in a merged tile. */
+bc_status bc_merger_open(uint64_t max_bytes, bc_merger **out, bc_err *err) BC_MUST_CHECK;
+void bc_merger_close(bc_merger *m); /* NULL is fine */
+
+/*
+ * All pieces of one cell, time and modality in key order: first copy, then second. into[i] receives the place
+ * of the piece that i becomes part of: i itself when it stays as it is or is the lowest of its set. Copies that
+ * do not have the same pieces are left alone, so that their part numbers go on to mean the same.
+ */
+bc_status bc_merge_plan(bc_merger *m, bc_snapshot *snap, const bc_piece *pieces, size_t n, uint32_t *into,
+                        bc_err *err) BC_MUST_CHECK;
+
+/* Make one tile of the n pieces that a plan put together, ascending. Head and payload are borrowed until the
+ * next call. */
+bc_status bc_merge_run(bc_merger *m, bc_snapshot *snap, const bc_piece *const *pieces, size_t n, bc_bytes *head,
+                       bc_bytes *payload, bc_err *err) BC_MUST_CHECK;
+
+/* tile_packed.c: the packing of each step (out has room for h->nt) when the tile was made of packed integers.
+ * Fill values are those of the first block only. */
+bc_status bc_tile_packing(bc_zstd *z, bc_scratch *scratch, const bc_tile_head *h, bc_bytes payload,
+                          bc_packing *out, bool *packed, bc_err *err) BC_MUST_CHECK;
+
+#endif
