@@ -443,7 +443,7 @@ static size_t overlap(const char *const *list, const char *const *names, size_t 
   return hits;
 }
 
-const char *bc_cf_group(const char *const *names, size_t n)
+const char *bc_cf_group(const char *const *names, size_t n, bool has_levels)
 {
   static const struct {
     const char *group;
@@ -462,7 +462,10 @@ const char *bc_cf_group(const char *const *names, size_t n)
 
   for (size_t g = 0; g < BC_ARRAY_LEN(k_groups); g++) {
     const size_t hits = overlap(k_groups[g].vars, names, n);
-    if (hits > most) {
+    /* z alone is the height of the ground, unless it comes on levels. */
+    const bool on_levels =
+        has_levels && hits > 0 && hits >= most && strcmp(k_groups[g].group, "atmospheric") == 0;
+    if (hits > most || on_levels) {
       most = hits;
       best = k_groups[g].group;
     }

@@ -57,8 +57,9 @@ bool bc_cf_pressure(const char *units, double *to_hpa);
 int bc_cf_expver(const char *text);
 
 /* ---- names ---- */
-/* Group of a file by its variable names (BioCube's rule); "misc" when none is known. Static text. */
-const char *bc_cf_group(const char *const *names, size_t n);
+/* Group of a file by its variable names (BioCube's rule; has_levels: a tie with atmospheric goes there);
+ * "misc" when none is known. Static text. */
+const char *bc_cf_group(const char *const *names, size_t n, bool has_levels);
 /* Characters outside [A-Za-z0-9_.-] become '_'; false when it does not fit or is empty. */
 bool bc_cf_clean_name(const char *in, char *out, size_t cap);
 

@@ -18,7 +18,7 @@
 
 static bc_status parse_codec(const char *text, bc_codec_opts *out, bc_err *err)
 {
-  char *end = NULL;
+  size_t digits = 0;
   *out = (bc_codec_opts){ .mode = BC_MODE_AUTO };
   if (text == NULL || strcmp(text, "auto") == 0) return BC_OK;
   if (strcmp(text, "raw") == 0) {
@@ -28,11 +28,9 @@ static bc_status parse_codec(const char *text, bc_codec_opts *out, bc_err *err)
   if (strncmp(text, "zstd", 4) == 0 && (text[4] == '\0' || text[4] == ':')) {
     out->mode = BC_MODE_ZSTD;
     if (text[4] == '\0') return BC_OK;
-    const long level = strtol(text + 5, &end, 10); /* checked below: digits only, 1 to 22 */
-    if (end != text + 5 && *end == '\0' && level >= 1 && level <= 22) {
-      out->level = (int)level;
-      return BC_OK;
-    }
+    for (const char *p = text + 5; *p >= '0' && *p <= '9' && out->level < 100; p++, digits++)
+      out->level = out->level * 10 + (*p - '0');
+    if (digits > 0 && text[5 + digits] == '\0' && out->level >= 1 && out->level <= 22) return BC_OK;
   }
   return BC_FAIL(err, BC_E_INVAL,
                  "codec \"%s\": expected auto, raw, zstd, or zstd:LEVEL with LEVEL from 1 to 22", text);

@@ -708,11 +708,14 @@ static bc_status build_all(bc_raster *r, const candidate *list, size_t n, const 
 static const char *infer_group(const candidate *list, size_t n, const char **names)
 {
   size_t m = 0;
+  bool has_levels = false;
 
   for (size_t i = 0; i < n; i++) {
-    if (list[i].v->group[0] == '\0') names[m++] = list[i].name;
+    if (list[i].v->group[0] != '\0') continue;
+    names[m++] = list[i].name;
+    has_levels = has_levels || list[i].at.l >= 0;
   }
-  return bc_cf_group(names, m);
+  return bc_cf_group(names, m, has_levels);
 }
 
 bc_status bc_raster_open(const bc_nc *nc, const bc_source_opts *opts, bc_raster **out, bc_err *err)

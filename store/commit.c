@@ -226,7 +226,8 @@ static bc_status apply_retired(apply *a, bc_bytes numbers, bc_err *err)
 }
 
 /* The end of the record: drops, retired segments, flags, which are left out when there are none. */
-static bc_status read_tail(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out, uint32_t *flags, bc_err *err)
+static bc_status read_tail(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out, uint32_t *flags,
+                           bc_err *err)
 {
   out->n_drops = bc_cur_u64(c);
   bool good = c->ok && out->n_drops <= (c->b.n - c->at) / BC_TILE_KEY_BYTES;
@@ -253,8 +254,8 @@ static bool skip_sized(bc_cursor *c)
   return c->ok;
 }
 
-bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_commit_source_fn source, void *ctx,
-                             bc_err *err)
+bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_commit_source_fn source,
+                             void *ctx, bc_err *err)
 {
   bc_cursor c = { bc_segment_schema(seg), 0, true };
   uint32_t flags = 0;
@@ -403,7 +404,8 @@ static bc_status put_counters(apply *a, bc_err *err)
   bc_put_le64(value, bc_segment_bytes(a->seg));
   BC_RET(bc_txn_put(a->t, BC_TABLE_SEGMENTS, (bc_bytes){ key, 4 }, (bc_bytes){ value, 8 }, err));
   BC_RET(bc_meta_put(a->t, BC_META_NEXT_SEGMENT, (uint64_t)bc_segment_number(a->seg) + 1, err));
-  if (a->schema_changed || (a->flags & BC_COMMIT_RECOUNT)) BC_RET(bc_meta_put(a->t, BC_META_SCHEMA, a->snapshot, err));
+  if (a->schema_changed || (a->flags & BC_COMMIT_RECOUNT))
+    BC_RET(bc_meta_put(a->t, BC_META_SCHEMA, a->snapshot, err));
   return bc_meta_put(a->t, BC_META_SNAPSHOT, a->snapshot, err);
 }
 

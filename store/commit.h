@@ -41,9 +41,10 @@ typedef struct bc_commit_parts {
   uint32_t n_retired;
 } bc_commit_parts;
 typedef bc_status (*bc_commit_source_fn)(void *ctx, uint32_t id, bc_err *err);
-/* Pointers go into the segment; source (may be NULL) is called with the number of each source in the record. */
-bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_commit_source_fn source, void *ctx,
-                             bc_err *err) BC_MUST_CHECK;
+/* Pointers go into the segment; source (may be NULL) is called with the number of each source in the record.
+ */
+bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_commit_source_fn source,
+                             void *ctx, bc_err *err) BC_MUST_CHECK;
 
 bc_status bc_commit_encode(const bc_commit *c, bc_buf *out, bc_err *err) BC_MUST_CHECK;
 

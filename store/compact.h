@@ -22,16 +22,16 @@ void bc_merger_close(bc_merger *m); /* NULL is fine */
 
 /*
  * All pieces of one cell, time and modality in key order: first copy, then second. into[i] receives the place
- * of the piece that i becomes part of: i itself when it stays as it is or is the lowest of its set. Copies that
- * do not have the same pieces are left alone, so that their part numbers go on to mean the same.
+ * of the piece that i becomes part of: i itself when it stays as it is or is the lowest of its set. Copies
+ * that do not have the same pieces are left alone, so that their part numbers go on to mean the same.
  */
 bc_status bc_merge_plan(bc_merger *m, bc_snapshot *snap, const bc_piece *pieces, size_t n, uint32_t *into,
                         bc_err *err) BC_MUST_CHECK;
 
 /* Make one tile of the n pieces that a plan put together, ascending. Head and payload are borrowed until the
  * next call. */
-bc_status bc_merge_run(bc_merger *m, bc_snapshot *snap, const bc_piece *const *pieces, size_t n, bc_bytes *head,
-                       bc_bytes *payload, bc_err *err) BC_MUST_CHECK;
+bc_status bc_merge_run(bc_merger *m, bc_snapshot *snap, const bc_piece *const *pieces, size_t n,
+                       bc_bytes *head, bc_bytes *payload, bc_err *err) BC_MUST_CHECK;
 
 /* tile_packed.c: the packing of each step (out has room for h->nt) when the tile was made of packed integers.
  * Fill values are those of the first block only. */

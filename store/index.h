@@ -55,7 +55,8 @@ typedef struct bc_txn bc_txn;
 #define BC_INDEX_FIXED  8u /* never grows: only as much address space as the file is long */
 bc_status bc_index_open(const char *folder, unsigned flags, bc_index **out, bc_err *err) BC_MUST_CHECK;
 void bc_index_close(bc_index *ix);
-/* A compact copy of the last commit's state, as FOLDER/data.mdb, which must not exist. On disk when it returns. */
+/* A compact copy of the last commit's state, as FOLDER/data.mdb, which must not exist. On disk when it
+ * returns. */
 bc_status bc_index_copy(bc_index *ix, const char *folder, bc_err *err) BC_MUST_CHECK;
 uint64_t bc_index_bytes(const bc_index *ix); /* pages in use, times page size */
 

@@ -49,8 +49,8 @@ bc_status bc_os_out_pread(const bc_outfile *f, void *dst, size_t n, uint64_t at,
 bc_status bc_os_out_publish(bc_outfile *f, bool overwrite, bc_err *err) BC_MUST_CHECK;
 void bc_os_out_discard(bc_outfile *f); /* unlink tmp; safe after publish and on an empty one */
 
-/* *out starts empty with this max, and stays empty on failure; a file larger than max is BC_E_RANGE. Links are
- * followed and pipes read. */
+/* *out starts empty with this max, and stays empty on failure; a file larger than max is BC_E_RANGE. Links
+ * are followed and pipes read. */
 bc_status bc_os_read_file(const char *path, size_t max, bc_buf *out, bc_err *err) BC_MUST_CHECK;
 bc_status bc_os_mkdir(const char *path, bc_err *err) BC_MUST_CHECK; /* BC_E_EXISTS */
 bc_status bc_os_sync_dir(const char *path, bc_err *err) BC_MUST_CHECK;

@@ -25,9 +25,10 @@ bc_status bc_snapshot_scan(bc_snapshot *s, uint32_t cell, int64_t t_from, int64_
                            const uint16_t *wanted, size_t n_wanted, bc_tile_fn each, void *ctx,
                            bc_err *err) BC_MUST_CHECK;
 /* One tile's record; BC_E_NOTFOUND without text. */
-bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *out, bc_err *err) BC_MUST_CHECK;
-/* Map what a record points to and parse the head; the head must name the same key. A segment whose file is gone
- * is BC_E_CORRUPT, but where it was retired since the snapshot was taken: then bc_is_stale. */
+bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *out,
+                          bc_err *err) BC_MUST_CHECK;
+/* Map what a record points to and parse the head; the head must name the same key. A segment whose file is
+ * gone is BC_E_CORRUPT, but where it was retired since the snapshot was taken: then bc_is_stale. */
 bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
                            bc_err *err) BC_MUST_CHECK;
 bc_store *bc_snapshot_store(bc_snapshot *s);
@@ -56,7 +57,8 @@ size_t bc_writer_modalities(const bc_writer *w);
 void bc_writer_truncate_modalities(bc_writer *w, size_t n);
 const bc_modality *bc_writer_get_modality(const bc_writer *w, uint16_t id);
 /* BC_E_NOTFOUND without text when there is no source of that hash and request. */
-bc_status bc_writer_find_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_writer_find_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out,
+                                bc_err *err) BC_MUST_CHECK;
 /* Find a source by hash and request, or add it (not done). out receives the stored record. */
 bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out,
                            bc_err *err) BC_MUST_CHECK;
@@ -76,8 +78,9 @@ bc_status bc_writer_retire(bc_writer *w, uint32_t segment, bc_err *err) BC_MUST_
 uint64_t bc_writer_pending_bytes(const bc_writer *w);
 bool bc_writer_is_pending(const bc_writer *w, const bc_tile_key *key); /* put, and waits for the commit */
 /*
- * The following commits are upkeep, which moves and merges tiles but changes no value. Borrowed; NULL: ordinary
- * commits again. Such a commit speaks of all modalities, so that segments which did before it can go.
+ * The following commits are upkeep, which moves and merges tiles but changes no value. Borrowed; NULL:
+ * ordinary commits again. Such a commit speaks of all modalities, so that segments which did before it can
+ * go.
  */
 typedef struct bc_upkeep {
   const uint8_t *moving; /* by segment number: 1 = its payloads go, so no new tile may refer to one of them */
@@ -87,7 +90,8 @@ typedef struct bc_upkeep {
   uint32_t n_sources;
 } bc_upkeep;
 void bc_writer_set_upkeep(bc_writer *w, const bc_upkeep *u);
-/* Publish the segment, then commit the index; nothing waits: nothing is done. After a failure the writer is as before the first put. */
+/* Publish the segment, then commit the index; nothing waits: nothing is done. After a failure the writer is
+ * as before the first put. */
 bc_status bc_writer_commit(bc_writer *w, bc_err *err) BC_MUST_CHECK;
 
 #endif

@@ -35,7 +35,7 @@ struct bc_writer {
   uint32_t *retired;
   size_t n_retired, cap_retired;
   slot *slots;
-  size_t n_slots; /* a power of two */
+  size_t n_slots;          /* a power of two */
   const bc_upkeep *upkeep; /* NULL: ordinary commits */
 };
 
@@ -429,7 +429,8 @@ static bool same_payload(bc_writer *w, const bc_tile_rec *twin, bc_bytes payload
   bc_bytes there;
   bool same = false;
   if (twin->stored != payload.n || payload.n == 0) return false;
-  if (w->upkeep != NULL && twin->segment < w->upkeep->n_moving && w->upkeep->moving[twin->segment]) return false;
+  if (w->upkeep != NULL && twin->segment < w->upkeep->n_moving && w->upkeep->moving[twin->segment])
+    return false;
   if (w->seg != NULL && twin->segment == w->next_segment) {
     uint8_t *copy = bc_malloc(payload.n);
     same = copy != NULL && bc_segw_read(w->seg, twin->offset, copy, payload.n, NULL) == BC_OK &&

@@ -230,8 +230,10 @@ Test(cf, groups)
     size_t n = 0;
     while (c[i].vars[n] != NULL)
       n++;
-    cr_assert_str_eq(bc_cf_group(c[i].vars, n), c[i].want, "%s", n > 0 ? c[i].vars[0] : "");
+    cr_assert_str_eq(bc_cf_group(c[i].vars, n, false), c[i].want, "%s", n > 0 ? c[i].vars[0] : "");
   }
+  cr_expect_str_eq(bc_cf_group(&(const char *){ "z" }, 1, true), "atmospheric");
+  cr_expect_str_eq(bc_cf_group(&(const char *){ "t2m" }, 1, true), "surface");
 }
 
 Test(cf, names)

@@ -1,7 +1,7 @@
 /* Keys sort as numbers; scans find what they should; the environment is shared within a process. */
 #include <criterion/criterion.h>
 
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 static bc_tile_key key(uint32_t cell, int64_t time, uint16_t modality, uint16_t part)
 {

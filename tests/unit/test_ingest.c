@@ -4,7 +4,7 @@
 #include <netcdf.h>
 
 #include "ingest/ingest.h"
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 #define NC(expr) cr_assert_eq((expr), NC_NOERR, "%s", #expr)
 #define MARCH    INT64_C(1551398400) /* 2019-03-01 */

@@ -1,7 +1,7 @@
 /* A segment: what is written comes back; each field of header, footer and directory is checked on its own. */
 #include <criterion/criterion.h>
 
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 static const uint8_t k_uuid[16] = { 1, 2, 3, 4 };
 

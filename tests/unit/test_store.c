@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 #define MARCH INT64_C(1551398400) /* 2019-03-01 */
 

@@ -4,6 +4,7 @@
  *   parent: "go N"      child: "SECONDS CPU_SECONDS ANON_KIB" of N calls | "fail WHY"
  * The end of the parent's pipe ends the child.
  */
+#define _DEFAULT_SOURCE /* wait4: what each process used by itself */
 #include "tools/bench/bench.h"
 
 #include <stdarg.h>
@@ -22,7 +23,8 @@ typedef struct seat { /* a way's process, seen by the parent */
   bool alive;
   char outcome[500]; /* "skip ..." or "fail ..." */
   unsigned n;
-  double wall[BENCH_MAX_RUNS], cpu[BENCH_MAX_RUNS];
+  double wall[BENCH_MAX_RUNS], cpu[BENCH_MAX_RUNS];            /* in turns with the other ways */
+  double of_base[BENCH_MAX_RUNS], of_base_cpu[BENCH_MAX_RUNS]; /* against the base in the same turn */
   long anon_kib, peak_kib;
 } seat;
 
@@ -253,14 +255,14 @@ typedef struct result {
   char goal_text[64];
 } result;
 
-static result make_result(bench_ctx *c, const seat *s, double base, double base_cpu)
+static result make_result(bench_ctx *c, seat *s)
 {
   const bench_way *w = s->w;
-  result r = { .wall = s->wall[s->n / 2], .fastest = s->wall[0], .slowest = s->wall[s->n - 1], .goal = "" };
-  r.wall = s->n % 2 ? s->wall[s->n / 2] : (s->wall[s->n / 2 - 1] + s->wall[s->n / 2]) / 2;
-  r.cpu = s->n % 2 ? s->cpu[s->n / 2] : (s->cpu[s->n / 2 - 1] + s->cpu[s->n / 2]) / 2;
-  r.of_base = base / r.wall;
-  r.of_base_cpu = r.cpu > 0 ? base_cpu / r.cpu : 0;
+  result r = { .wall = median(s->wall, s->n), .cpu = median(s->cpu, s->n), .goal = "" };
+  r.fastest = s->wall[0];
+  r.slowest = s->wall[s->n - 1];
+  r.of_base = median(s->of_base, s->n);
+  r.of_base_cpu = median(s->of_base_cpu, s->n);
   r.peak_mib = (double)s->peak_kib / 1024;
   r.anon_mib = (double)s->anon_kib / 1024;
   bool met = true;
@@ -332,17 +334,19 @@ static void write_row(FILE *f, const bench_contest *k, const seat *s, const resu
   fprintf(f, "}\n");
 }
 
+/* Before values are sorted. A base that failed compares with nothing. */
+static void compare(const seat *base, seat *seats, size_t n)
+{
+  for (size_t i = 0; i < n; i++)
+    for (unsigned r = 0; r < seats[i].n && r < base->n; r++) {
+      seats[i].of_base[r] = base->wall[r] / seats[i].wall[r];
+      seats[i].of_base_cpu[r] = seats[i].cpu[r] > 0 ? base->cpu[r] / seats[i].cpu[r] : 0;
+    }
+}
+
 static void report(bench_ctx *c, const bench_contest *k, seat *seats)
 {
-  double base = 0, base_cpu = 0;
-  for (size_t i = 0; i < k->n_ways; i++) {
-    if (seats[i].n == 0) continue;
-    const double wall = median(seats[i].wall, seats[i].n), cpu = median(seats[i].cpu, seats[i].n);
-    if (i == k->base) {
-      base = wall;
-      base_cpu = cpu;
-    }
-  }
+  compare(&seats[k->base], seats, k->n_ways);
   printf("\n%s", k->title);
   if (k->bytes > 0) printf(" (%.1f MB)", k->bytes / 1e6);
   printf("\n  %-44s %12s %12s %12s %8s %8s %8s %8s  %s\n", "way", "median", "min", "max", "of base", "by CPU",
@@ -355,7 +359,7 @@ static void report(bench_ctx *c, const bench_contest *k, seat *seats)
       if (strncmp(s->outcome, "skip", 4) != 0) c->failed++;
       continue;
     }
-    const result r = make_result(c, s, base, base_cpu);
+    const result r = make_result(c, s);
     print_row(k, s, &r);
     write_row(c->json, k, s, &r);
   }
