@@ -33,6 +33,39 @@ bc_status bc_merge_plan(bc_merger *m, bc_snapshot *snap, const bc_piece *pieces,
 bc_status bc_merge_run(bc_merger *m, bc_snapshot *snap, const bc_piece *const *pieces, size_t n,
                        bc_bytes *head, bc_bytes *payload, bc_err *err) BC_MUST_CHECK;
 
+/* ---- the run ---- */
+
+typedef struct bc_seg_state {
+  uint32_t id;
+  uint64_t file_bytes, payload_bytes, count; /* of the file; count: directory entries */
+  uint64_t live, merging; /* payload bytes that tiles refer to; of these, those of pieces that will be merged */
+  uint64_t heads, refs;   /* tiles whose head is here; the same, and those whose payload is */
+  bool moving;            /* all its tiles go elsewhere */
+  bool retired;
+} bc_seg_state;
+
+typedef struct bc_compaction {
+  bc_store *st;
+  bc_writer *w; /* NULL: dry run */
+  const bc_progress *progress;
+  bc_compact_report *report;
+  bc_seg_state *segs; /* by number */
+  size_t n_segs;
+  uint8_t *moving; /* the same for the writer */
+  size_t n_moving;
+  uint64_t moving_bytes; /* files, of moving segments */
+} bc_compaction;
+
+bc_seg_state *bc_compact_seg(const bc_compaction *c, uint32_t id); /* NULL: none of that number */
+void bc_compact_note(const bc_compaction *c, const bc_err *e);
+/*
+ * Commit what waits. Segments that nothing refers to any more are retired with it and unlinked: with the last
+ * commit, or when they are worth it, because each such commit counts usage anew in a walk over the whole index.
+ */
+bc_status bc_compact_commit(bc_compaction *c, bool last, bc_err *err) BC_MUST_CHECK;
+/* Unlink what interrupted runs left: files that a commit has retired, and unfinished ones. */
+bc_status bc_compact_leftovers(bc_compaction *c, bc_err *err) BC_MUST_CHECK;
+
 /* tile_packed.c: the packing of each step (out has room for h->nt) when the tile was made of packed integers.
  * Fill values are those of the first block only. */
 bc_status bc_tile_packing(bc_zstd *z, bc_scratch *scratch, const bc_tile_head *h, bc_bytes payload,

@@ -274,6 +274,9 @@ static bool packings_clash(const part *a, const part *b)
   return false;
 }
 
+/* Past the last piece that may be in a set. */
+static size_t end_of(const plan *p, size_t s) { return p->sets[s].n == 1 ? p->sets[s].low + 1 : p->n; }
+
 /* Integers stay integers: values of the two kinds together would have to be stored as floats, which takes more
  * room than the pieces do. */
 static bool kinds_clash(const plan *p, size_t a, size_t b)
@@ -281,18 +284,19 @@ static bool kinds_clash(const plan *p, size_t a, size_t b)
   const set *s = &p->sets[a], *r = &p->sets[b];
   if ((s->packed && r->fitted) || (r->packed && s->fitted)) return true;
   if (!s->packed && !r->packed) return false;
-  for (size_t i = 0; i < p->n; i++)
-    for (size_t j = 0; p->of[i] == a && j < p->n; j++)
-      if (p->of[j] == b && packings_clash(&p->parts[i], &p->parts[j])) return true;
+  for (size_t j = r->low; j < end_of(p, b); j++)
+    for (size_t i = s->low; p->of[j] == b && i < end_of(p, a); i++)
+      if (p->of[i] == a && packings_clash(&p->parts[i], &p->parts[j])) return true;
   return false;
 }
 
-/* Joined under the lower number, no value in force changes: see compact.h. Sets a and b, b may be of one. */
+/* Joined under the lower number, no value in force changes: see compact.h. The pieces of the set that has the
+ * lower number stand well already; those of the other one move down. */
 static bool order_holds(const plan *p, size_t a, size_t b)
 {
-  const size_t low = BC_MIN(p->sets[a].low, p->sets[b].low);
-  for (size_t i = low; i < p->n; i++) {
-    if (p->of[i] != a && p->of[i] != b) continue;
+  const size_t up = p->sets[a].low > p->sets[b].low ? a : b, low = BC_MIN(p->sets[a].low, p->sets[b].low);
+  for (size_t i = p->sets[up].low; i < end_of(p, up); i++) {
+    if (p->of[i] != up) continue;
     for (size_t j = low; j < i; j++)
       if (p->of[j] != a && p->of[j] != b && overlap(&p->parts[j].e, &p->parts[i].e)) return false;
   }
@@ -332,12 +336,12 @@ static bc_status join(plan *p, size_t a, size_t b, bc_err *err)
   bc_free(s->times);
   s->e.t = s->times = t;
   hull(&s->e, &r->e);
+  for (size_t i = r->low; i < end_of(p, b); i++)
+    if (p->of[i] == b) p->of[i] = a;
   s->low = BC_MIN(s->low, r->low);
   s->n += r->n;
   s->packed = s->packed || r->packed;
   s->fitted = s->fitted || r->fitted;
-  for (size_t i = 0; i < p->n; i++)
-    if (p->of[i] == b) p->of[i] = a;
   r->n = 0;
   return BC_OK;
 }

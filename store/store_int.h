@@ -52,6 +52,12 @@ struct bc_snapshot {
   uint64_t id;
 };
 
+/* 37 bytes with NUL. */
+void bc_uuid_text(const uint8_t u[16], char out[37]);
+/* Without trailing slashes; bc_free. */
+char *bc_path_trimmed(const char *path);
+/* Fills uuid, grid and state of a store whose path is set. */
+bc_status bc_marker_read(bc_store *st, bc_err *err) BC_MUST_CHECK;
 bc_status bc_marker_text(const uint8_t uuid[16], const bc_grid *g, bool published, bc_buf *b,
                          bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_get(bc_txn *t, const char *name, uint64_t *out, bc_err *err) BC_MUST_CHECK;
@@ -73,6 +79,8 @@ bc_status bc_index_init(const char *folder, const uint8_t uuid[16], const bc_gri
                         bc_err *err) BC_MUST_CHECK;
 /* Marker and writer lock only: for making a new index. */
 bc_status bc_store_open_bare(const char *path, bc_store **out, bc_err *err) BC_MUST_CHECK;
+/* Let go of maps that nobody uses; the mutex is held. */
+void bc_store_drop_unused(bc_store *st);
 /* An owned reference to a mapped segment. */
 bc_status bc_store_segment(bc_store *st, uint32_t id, bc_segment **out, bc_err *err) BC_MUST_CHECK;
 /* Let go of a segment that is not in use, so that its file's space is free once it is unlinked. */

@@ -1,0 +1,398 @@
+/* The state at one commit: schema, tiles, what each modality holds. */
+#include "store/store_int.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/schema_io.h"
+
+/* ---- snapshot ---- */
+
+static bc_status load_grid(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  bc_schema *s = ctx;
+  (void)stop;
+  if (key.n != 1 || key.p[0] != s->n_grids)
+    return BC_FAIL(err, BC_E_CORRUPT, "index: grids: run bctool reindex");
+  return bc_grid_decode(value, &s->grids[s->n_grids++], err);
+}
+
+static bc_status load_modality(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  bc_schema *s = ctx;
+  (void)stop;
+  bc_modality *m = &s->modalities[s->n_modalities];
+  if (key.n != 2 || bc_be16(key.p) != s->n_modalities)
+    return BC_FAIL(err, BC_E_CORRUPT, "index: variables: run bctool reindex");
+  BC_RET(bc_modality_decode(value, m, err));
+  s->n_modalities++;
+  if (m->id != s->n_modalities - 1 || m->grid >= s->n_grids)
+    return BC_FAIL(err, BC_E_CORRUPT, "index: variable %s: run bctool reindex", m->name);
+  return BC_OK;
+}
+
+static bc_status load_schema(bc_txn *t, uint64_t counter, bc_schema **out, bc_err *err)
+{
+  bc_status st = BC_OK;
+  uint64_t grids = 0, mods = 0;
+  bc_schema *s = bc_calloc(1, sizeof *s);
+  if (s == NULL) return BC_FAIL(err, BC_E_NOMEM, "store: no memory");
+  atomic_init(&s->refs, 1);
+  s->counter = counter;
+  BC_TRY(bc_txn_count(t, BC_TABLE_GRIDS, &grids, err));
+  BC_TRY(bc_txn_count(t, BC_TABLE_MODALITIES, &mods, err));
+  if (grids == 0 || grids > BC_MAX_GRIDS || mods > BC_MAX_MODALITIES)
+    BC_TRY(BC_FAIL(err, BC_E_CORRUPT, "index: %" PRIu64 " grids, %" PRIu64 " variables: run bctool reindex",
+                   grids, mods));
+  s->grids = bc_calloc((size_t)grids, sizeof *s->grids);
+  s->modalities = bc_calloc((size_t)mods + 1, sizeof *s->modalities);
+  if (s->grids == NULL || s->modalities == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory"));
+  BC_TRY(bc_txn_each(t, BC_TABLE_GRIDS, (bc_bytes){ NULL, 0 }, load_grid, s, err));
+  BC_TRY(bc_txn_each(t, BC_TABLE_MODALITIES, (bc_bytes){ NULL, 0 }, load_modality, s, err));
+  *out = s;
+  s = NULL;
+out:
+  bc_schema_unref(s);
+  return st;
+}
+
+/* The schema of this transaction, from the store's cache where it is the same. */
+static bc_status get_schema(bc_snapshot *s, bc_err *err)
+{
+  uint64_t counter = 0;
+  bc_status st = bc_meta_get(s->txn, BC_META_SCHEMA, &counter, err);
+  if (st != BC_OK) return st;
+  pthread_mutex_lock(&s->st->mutex);
+  bc_schema *have = s->st->schema;
+  if (have == NULL || have->counter != counter) {
+    bc_schema *fresh = NULL;
+    st = load_schema(s->txn, counter, &fresh, err);
+    if (st == BC_OK) {
+      bc_schema_unref(have);
+      s->st->schema = have = fresh;
+      bc_store_drop_unused(s->st); /* compaction counts as a change: maps of unlinked files would keep their space */
+    }
+  }
+  if (st == BC_OK) {
+    atomic_fetch_add(&have->refs, 1);
+    s->schema = have;
+  }
+  pthread_mutex_unlock(&s->st->mutex);
+  return st;
+}
+
+bc_status bc_snapshot_open(bc_store *store, bc_snapshot **out, bc_err *err)
+{
+  bc_status st = BC_OK;
+  *out = NULL;
+  BC_RET(bc_store_check_process(store, err));
+  bc_snapshot *s = bc_calloc(1, sizeof *s);
+  if (s == NULL) return BC_FAIL(err, BC_E_NOMEM, "store: no memory");
+  s->st = store;
+  BC_TRY(bc_txn_begin(store->ix, false, &s->txn, err));
+  BC_TRY(bc_meta_get(s->txn, BC_META_SNAPSHOT, &s->id, err));
+  BC_TRY(get_schema(s, err));
+  *out = s;
+  s = NULL;
+out:
+  bc_snapshot_close(s);
+  return st;
+}
+
+void bc_snapshot_close(bc_snapshot *s)
+{
+  if (s == NULL) return;
+  bc_txn_abort(s->txn);
+  bc_schema_unref(s->schema);
+  bc_free(s);
+}
+
+uint64_t bc_snapshot_id(const bc_snapshot *s) { return s->id; }
+bc_store *bc_snapshot_store(bc_snapshot *s) { return s->st; }
+size_t bc_snapshot_grids(const bc_snapshot *s) { return s->schema->n_grids; }
+const bc_grid *bc_snapshot_grid(const bc_snapshot *s, size_t i)
+{
+  return i < s->schema->n_grids ? &s->schema->grids[i] : NULL;
+}
+size_t bc_snapshot_modalities(const bc_snapshot *s) { return s->schema->n_modalities; }
+const bc_modality *bc_snapshot_modality(const bc_snapshot *s, size_t i)
+{
+  return i < s->schema->n_modalities ? &s->schema->modalities[i] : NULL;
+}
+
+static bc_status add_segment_bytes(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  bc_store_info *info = ctx;
+  (void)stop;
+  if (key.n != 4 || value.n != 8) return BC_FAIL(err, BC_E_CORRUPT, "index: segments: run bctool reindex");
+  info->n_segments++;
+  info->segment_bytes += bc_le64(value.p);
+  return BC_OK;
+}
+
+bc_status bc_snapshot_info(bc_snapshot *s, bc_store_info *out, bc_err *err)
+{
+  memset(out, 0, sizeof *out);
+  bc_uuid_text(s->st->uuid, out->uuid);
+  out->format_major = BC_FORMAT_MAJOR;
+  out->format_minor = BC_FORMAT_MINOR;
+  out->snapshot = s->id;
+  out->n_grids = s->schema->n_grids;
+  out->n_modalities = s->schema->n_modalities;
+  out->index_bytes = bc_index_bytes(s->st->ix);
+  BC_RET(bc_txn_count(s->txn, BC_TABLE_TILES, &out->n_tiles, err));
+  BC_RET(bc_txn_count(s->txn, BC_TABLE_SOURCES, &out->n_sources, err));
+  return bc_txn_each(s->txn, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, add_segment_bytes, out, err);
+}
+
+bc_status bc_snapshot_usage(bc_snapshot *s, uint16_t modality, bc_usage *out, bc_err *err)
+{
+  return bc_get_usage(s->txn, modality, out, err);
+}
+
+bc_status bc_snapshot_source(bc_snapshot *s, uint32_t id, bc_source_rec *out, bc_err *err)
+{
+  return bc_get_source(s->txn, id, out, err);
+}
+
+uint32_t bc_snapshot_source_limit(bc_snapshot *s)
+{
+  uint64_t n = 0;
+  return bc_meta_get(s->txn, BC_META_NEXT_SOURCE, &n, NULL) == BC_OK ? (uint32_t)n : 0;
+}
+
+/* ---- tiles ---- */
+
+void bc_tile_close(bc_tile *t)
+{
+  bc_segment_unref(t->head_seg);
+  bc_segment_unref(t->seg);
+  memset(t, 0, sizeof *t);
+}
+
+bc_status bc_snapshot_scan(bc_snapshot *s, uint32_t cell, int64_t t_from, int64_t t_to,
+                           const uint16_t *wanted, size_t n_wanted, bc_tile_fn each, void *ctx, bc_err *err)
+{
+  return bc_txn_tile_scan(s->txn, cell, t_from, t_to, wanted, n_wanted, each, ctx, err);
+}
+
+bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *out, bc_err *err)
+{
+  return bc_txn_tile_get(s->txn, key, out, err);
+}
+
+bool bc_snapshot_is_retired(const bc_snapshot *s, uint32_t segment)
+{
+  bc_txn *t = NULL;
+  uint64_t now = 0;
+  uint8_t key[4];
+  bc_bytes v;
+  bc_put_be32(key, segment);
+  if (bc_txn_begin(s->st->ix, false, &t, NULL) != BC_OK) return false;
+  const bool retired =
+      bc_meta_get(t, BC_META_SNAPSHOT, &now, NULL) == BC_OK && now != s->id &&
+      bc_txn_get(t, BC_TABLE_SEGMENTS, (bc_bytes){ key, sizeof key }, &v, NULL) == BC_E_NOTFOUND;
+  bc_txn_abort(t);
+  return retired;
+}
+
+bool bc_is_stale(bc_status st, const bc_err *e)
+{
+  return st == BC_E_NOTFOUND && e->sys == ENOENT && strcmp(e->domain, "os") == 0;
+}
+
+static bc_status get_segment(const bc_snapshot *s, uint32_t id, bc_segment **out, bc_err *err)
+{
+  const bc_status st = bc_store_segment(s->st, id, out, err);
+  if (st != BC_E_NOTFOUND) return st;
+  if (bc_snapshot_is_retired(s, id))
+    return BC_FAIL_SYS(err, BC_E_NOTFOUND, "os", ENOENT,
+                       "segment %" PRIu32 " is gone: the store was compacted meanwhile: run it again", id);
+  return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 " is missing: run bctool verify", id);
+}
+
+bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
+                           bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_bytes head;
+  char text[160];
+  memset(out, 0, sizeof *out);
+  out->key = *key;
+  out->rec = *rec;
+  BC_TRY(get_segment(s, rec->head_segment, &out->head_seg, err));
+  BC_TRY(bc_segment_slice(out->head_seg, rec->head_offset, rec->head_bytes, &head, err));
+  BC_TRY(bc_tile_head_parse(head, &out->head, err));
+  if (!bc_tile_key_equal(key, &out->head.key) || out->head.payload_bytes != rec->stored)
+    BC_TRY(BC_FAIL(err, BC_E_CORRUPT,
+                   "%s: the index points to another tile in segment %" PRIu32 ": run bctool reindex",
+                   bc_snapshot_tile_text(s, key, text, sizeof text), rec->head_segment));
+  if (rec->stored > 0) {
+    if (rec->segment == rec->head_segment)
+      out->seg = bc_segment_ref(out->head_seg);
+    else
+      BC_TRY(get_segment(s, rec->segment, &out->seg, err));
+    BC_TRY(bc_segment_slice(out->seg, rec->offset, rec->stored, &out->payload, err));
+  }
+out:
+  if (st != BC_OK) bc_tile_close(out);
+  return st;
+}
+
+char *bc_snapshot_tile_text(const bc_snapshot *s, const bc_tile_key *key, char *buf, size_t cap)
+{
+  char when[BC_TIME_TEXT];
+  const bc_modality *m = bc_snapshot_modality(s, key->modality);
+  (void)snprintf(buf, cap, "%s/%s, cell %" PRIu32 ", from %s", m == NULL ? "?" : m->group,
+                 m == NULL ? "?" : m->name, key->cell, bc_time_format_short(key->time, when));
+  return buf;
+}
+
+/* ---- what a modality holds, from heads ---- */
+
+typedef struct level_ctx {
+  bc_snapshot *s;
+  uint16_t modality;
+  bc_usage *levels;
+  size_t n;
+} level_ctx;
+
+static bc_status each_tile_of(bc_snapshot *s, bc_pair_fn each, void *ctx, bc_err *err)
+{
+  return bc_txn_each(s->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, each, ctx, err);
+}
+
+static bc_status add_levels(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
+{
+  level_ctx *c = ctx;
+  bc_tile_key key;
+  bc_tile_rec rec;
+  bc_tile tile;
+  (void)stop;
+  BC_RET(bc_tile_key_get(kb, &key, err));
+  if (key.modality != c->modality || (key.part & BC_PART_SECOND)) return BC_OK;
+  BC_RET(bc_tile_rec_get(vb, &rec, err));
+  BC_RET(bc_snapshot_tile(c->s, &key, &rec, &tile, err));
+  for (uint32_t l = 0; l < tile.head.nl; l++) {
+    const uint16_t at = bc_tile_level(&tile.head, l);
+    if (at >= c->n) continue;
+    const bc_level_stats ls = bc_tile_stats(&tile.head, l);
+    bc_tile_rec part = { .codec = rec.codec,
+                         .n_valid = ls.n_valid,
+                         .n_missing = ls.n_missing,
+                         .min = ls.min,
+                         .max = ls.max,
+                         .sum = ls.sum,
+                         .sumsq = ls.sumsq,
+                         .stored = rec.stored / tile.head.nl,
+                         .decoded = rec.decoded / tile.head.nl,
+                         .n_absent = rec.n_absent / tile.head.nl };
+    bc_usage_add(&c->levels[at], &part, bc_tile_time(&tile.head, 0),
+                 bc_tile_time(&tile.head, tile.head.nt - 1));
+  }
+  bc_tile_close(&tile);
+  return BC_OK;
+}
+
+bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *levels, size_t n_levels,
+                                  bc_err *err)
+{
+  level_ctx c = { s, modality, levels, n_levels };
+  for (size_t i = 0; i < n_levels; i++)
+    bc_usage_init(&levels[i]);
+  return each_tile_of(s, add_levels, &c, err);
+}
+
+typedef struct times_ctx {
+  bc_snapshot *s;
+  uint16_t modality;
+  int64_t *t;
+  size_t n, cap;
+  /* Tiles of many cells have the same steps: the last few shapes seen are not read again. */
+  struct {
+    int64_t bucket, first, step;
+    uint32_t nt;
+  } seen[16];
+  unsigned next_seen;
+} times_ctx;
+
+static bool seen_before(times_ctx *c, int64_t bucket, const bc_tile_head *h)
+{
+  for (size_t i = 0; i < BC_ARRAY_LEN(c->seen); i++)
+    if (c->seen[i].nt == h->nt && c->seen[i].bucket == bucket && c->seen[i].first == h->t_first &&
+        c->seen[i].step == h->t_step)
+      return true;
+  if (h->regular) {
+    const unsigned i = c->next_seen++ % BC_ARRAY_LEN(c->seen);
+    c->seen[i].bucket = bucket;
+    c->seen[i].first = h->t_first;
+    c->seen[i].step = h->t_step;
+    c->seen[i].nt = h->nt;
+  }
+  return false;
+}
+
+static int by_time(const void *a, const void *b)
+{
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Sort and keep each value once. */
+static size_t distinct(int64_t *t, size_t n)
+{
+  size_t k = 0;
+  if (n > 1) qsort(t, n, sizeof *t, by_time);
+  for (size_t i = 0; i < n; i++)
+    if (k == 0 || t[k - 1] != t[i]) t[k++] = t[i];
+  return k;
+}
+
+static bc_status add_times(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
+{
+  times_ctx *c = ctx;
+  bc_tile_key key;
+  bc_tile_rec rec;
+  bc_tile tile;
+  (void)stop;
+  BC_RET(bc_tile_key_get(kb, &key, err));
+  if (key.modality != c->modality || (key.part & BC_PART_SECOND)) return BC_OK;
+  BC_RET(bc_tile_rec_get(vb, &rec, err));
+  BC_RET(bc_snapshot_tile(c->s, &key, &rec, &tile, err));
+  bc_status st = BC_OK;
+  if (!seen_before(c, key.time, &tile.head)) {
+    if (c->n + tile.head.nt > c->cap) {
+      c->n = distinct(c->t, c->n);
+      const size_t cap = (c->n + tile.head.nt) * 2;
+      int64_t *p = bc_realloc(c->t, cap * sizeof *p);
+      if (p == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory for %zu steps", cap));
+      c->t = p;
+      c->cap = cap;
+    }
+    for (uint32_t i = 0; i < tile.head.nt; i++)
+      c->t[c->n++] = bc_tile_time(&tile.head, i);
+  }
+out:
+  bc_tile_close(&tile);
+  return st;
+}
+
+bc_status bc_snapshot_times(bc_snapshot *s, uint16_t modality, int64_t **times, size_t *n, bc_err *err)
+{
+  times_ctx c = { .s = s, .modality = modality };
+  *times = NULL;
+  *n = 0;
+  const bc_status st = each_tile_of(s, add_times, &c, err);
+  if (st != BC_OK) {
+    bc_free(c.t);
+    return st;
+  }
+  *n = distinct(c.t, c.n);
+  *times = c.t;
+  return BC_OK;
+}
+
+void bc_times_free(int64_t *times) { bc_free(times); }
