@@ -23,8 +23,8 @@ typedef struct reconcile {
   size_t n, cap;
   uint8_t *mask; /* [steps][levels][ny][nx] of the job: 1 = compared already */
   size_t mask_cap;
-  float *row;
-  size_t row_cap;
+  float *block; /* decoded values of one block */
+  size_t block_cap;
 } reconcile;
 
 static bc_status collect(void *ctx, const bc_tile_key *key, const bc_tile_rec *rec, bc_err *err)
@@ -66,6 +66,9 @@ static bc_status prepare(reconcile *r, const bc_job *j, bc_err *err)
   return BC_OK;
 }
 
+/* --replace is there to mend this: values that cannot be read differ from any. */
+static bool is_damage(bc_status st) { return st <= BC_E_CORRUPT && st > BC_E_IO; }
+
 static bool same_value(float a, float b)
 {
   uint32_t x, y;
@@ -91,64 +94,50 @@ static bc_status conflict(const reconcile *r, const bc_job *j, size_t step, size
       bc_grid_x(g, (int64_t)cx * bc_grid_cell_nx(g) + j->x0 + x), (double)old, (double)fresh);
 }
 
-/* Overlap of one stored step and level with the job's box: rows and columns in cell coordinates. */
+/* All values of one block of a stored tile: [nt][ny][nx] in r->block. */
+static bc_status decode_block(reconcile *r, const bc_tile *t, uint32_t b, const bc_block_place *at,
+                              bc_err *err)
+{
+  const size_t n = (size_t)at->nt * at->ny * at->nx;
+  if (n > r->block_cap) {
+    bc_free(r->block);
+    r->block_cap = 0;
+    r->block = bc_malloc(n * sizeof *r->block);
+    if (r->block == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory for %zu values", n);
+    r->block_cap = n;
+  }
+  return bc_tile_read(r->decoder, &t->head, t->payload, b, (bc_pick){ 0, at->nt, 1 },
+                      (bc_pick){ 0, at->ny, 1 }, (bc_pick){ 0, at->nx, 1 }, r->block,
+                      (ptrdiff_t)((size_t)at->ny * at->nx * sizeof(float)),
+                      (ptrdiff_t)(at->nx * sizeof(float)), err);
+}
+
+/* Rows and columns, in cell coordinates, that a block shares with the job's box. */
 typedef struct overlap {
   uint32_t y_lo, y_hi, x_lo, x_hi;
 } overlap;
 
-static bool overlaps(const bc_job *j, const bc_tile_head *h, overlap *o)
+static bool overlaps(const bc_job *j, const bc_tile_head *h, const bc_block_place *at, overlap *o)
 {
-  o->y_lo = BC_MAX(j->y0, h->y0);
-  o->y_hi = BC_MIN(j->y0 + j->ny, h->y0 + h->ny);
-  o->x_lo = BC_MAX(j->x0, h->x0);
-  o->x_hi = BC_MIN(j->x0 + j->nx, h->x0 + h->nx);
+  o->y_lo = BC_MAX(j->y0, h->y0 + at->y0);
+  o->y_hi = BC_MIN(j->y0 + j->ny, h->y0 + at->y0 + at->ny);
+  o->x_lo = BC_MAX(j->x0, h->x0 + at->x0);
+  o->x_hi = BC_MIN(j->x0 + j->nx, h->x0 + at->x0 + at->nx);
   return o->y_lo < o->y_hi && o->x_lo < o->x_hi;
 }
 
-static bc_status stored_row(reconcile *r, const bc_tile *t, uint32_t step, uint32_t level, uint32_t y,
-                            const overlap *o, bc_err *err)
-{
-  const bc_tile_head *h = &t->head;
-  const uint32_t n = o->x_hi - o->x_lo;
-  if (n > r->row_cap) {
-    bc_free(r->row);
-    r->row_cap = 0;
-    r->row = bc_malloc(n * sizeof *r->row);
-    if (r->row == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
-    r->row_cap = n;
-  }
-  if (h->codec == BC_CODEC_CONST) {
-    float v;
-    const uint32_t bits = (uint32_t)h->const_bits;
-    memcpy(&v, &bits, sizeof v);
-    for (uint32_t i = 0; i < n; i++)
-      r->row[i] = v;
-    return BC_OK;
-  }
-  for (uint32_t x = o->x_lo - h->x0; x < o->x_hi - h->x0;) {
-    bc_block_place at;
-    const uint32_t b = bc_tile_block_at(h, step, level, y - h->y0, x);
-    bc_tile_block(h, b, &at);
-    const uint32_t stop = BC_MIN(at.x0 + at.nx, o->x_hi - h->x0);
-    BC_RET(bc_tile_read(r->decoder, h, t->payload, b, (bc_pick){ step - at.t0, 1, 1 },
-                        (bc_pick){ y - h->y0 - at.y0, 1, 1 }, (bc_pick){ x - at.x0, stop - x, 1 },
-                        r->row + (x - (o->x_lo - h->x0)), 0, 0, err));
-    x = stop;
-  }
-  return BC_OK;
-}
-
-/* Compare one step and level of the job with a stored tile; differing tells. */
-static bc_status compare_plane(reconcile *r, const bc_job *j, const bc_tile *t, size_t js, size_t jl,
-                               uint32_t ts, uint32_t tl, const overlap *o, bool *differs, bc_err *err)
+/* Compare step js, level jl of the job with one decoded plane, [ny][nx] from (y0, x0) of the cell. */
+static bc_status compare_plane(const reconcile *r, const bc_job *j, size_t js, size_t jl, const float *plane,
+                               const bc_tile_head *h, const bc_block_place *at, const overlap *o,
+                               bool *differs, bc_err *err)
 {
   for (uint32_t y = o->y_lo; y < o->y_hi; y++) {
-    BC_RET(stored_row(r, t, ts, tl, y, o, err));
+    const float *row = plane + (size_t)(y - h->y0 - at->y0) * at->nx;
     uint8_t *mask = r->mask + ((js * j->b->p.n_levels + jl) * j->ny + (y - j->y0)) * j->nx;
     for (uint32_t x = o->x_lo; x < o->x_hi; x++) {
       if (mask[x - j->x0]) continue; /* a later piece has spoken for this node */
       mask[x - j->x0] = 1;
-      const float old = r->row[x - o->x_lo];
+      const float old = row[x - h->x0 - at->x0];
       const float fresh = bc_round_to_precision(bc_job_value(j, js, jl, y - j->y0, x - j->x0), r->precision);
       if (same_value(old, fresh)) continue;
       if (!r->replace) return conflict(r, j, js, jl, y - j->y0, x - j->x0, old, fresh, err);
@@ -158,10 +147,11 @@ static bc_status compare_plane(reconcile *r, const bc_job *j, const bc_tile *t, 
   return BC_OK;
 }
 
-static int find_level(const bc_tile_head *h, uint16_t level)
+/* Index of a stored level among the job's, or -1. */
+static int job_level(const bc_job *j, uint16_t level)
 {
-  for (uint32_t l = 0; l < h->nl; l++)
-    if (bc_tile_level(h, l) == level) return (int)l;
+  for (int l = 0; l < j->b->p.n_levels; l++)
+    if (j->b->own_levels[l] == level) return l;
   return -1;
 }
 
@@ -179,19 +169,55 @@ static size_t find_step(const bc_gather_buffer *b, int64_t t)
   return lo < b->n && b->times[lo] == t ? lo : b->n;
 }
 
+static bool any_step(const bc_job *j, const bc_tile_head *h, const bc_block_place *at)
+{
+  for (uint32_t i = 0; i < at->nt; i++)
+    if (find_step(j->b, bc_tile_time(h, at->t0 + i)) < j->b->n) return true;
+  return false;
+}
+
+/* Block by block, so that each is decoded once. */
 static bc_status compare_tile(reconcile *r, const bc_job *j, const bc_tile *t, bool *differs, bc_err *err)
 {
-  overlap o;
-  if (!overlaps(j, &t->head, &o)) return BC_OK;
-  for (uint32_t ts = 0; ts < t->head.nt; ts++) {
-    const size_t js = find_step(j->b, bc_tile_time(&t->head, ts));
-    if (js == j->b->n) continue;
-    for (size_t jl = 0; jl < j->b->p.n_levels; jl++) {
-      const int tl = find_level(&t->head, j->b->own_levels[jl]);
-      if (tl >= 0) BC_RET(compare_plane(r, j, t, js, jl, ts, (uint32_t)tl, &o, &differs[js], err));
+  const bc_tile_head *h = &t->head;
+  const uint32_t n = h->codec == BC_CODEC_CONST ? h->nl : h->n_blocks;
+  for (uint32_t b = 0; b < n; b++) {
+    bc_block_place at;
+    overlap o;
+    bc_tile_block(h, b, &at);
+    const int jl = job_level(j, bc_tile_level(h, at.l));
+    if (jl < 0 || !overlaps(j, h, &at, &o) || !any_step(j, h, &at)) continue;
+    const bc_status st = decode_block(r, t, b, &at, err);
+    const bool lost = r->replace && is_damage(st);
+    if (st != BC_OK && !lost) return st;
+    for (uint32_t i = 0; i < at.nt; i++) {
+      const size_t js = find_step(j->b, bc_tile_time(h, at.t0 + i));
+      const float *plane = r->block + (size_t)i * at.ny * at.nx;
+      if (js == j->b->n) continue;
+      if (lost)
+        differs[js] = true;
+      else
+        BC_RET(compare_plane(r, j, js, (size_t)jl, plane, h, &at, &o, &differs[js], err));
     }
   }
   return BC_OK;
+}
+
+/* The same for the second copy of a tile, whose values nobody compares. */
+static void check_second(reconcile *r, const bc_job *j, const bc_tile *first, bool *differs)
+{
+  bc_tile_key key = first->key;
+  bc_tile_rec rec;
+  bc_tile t;
+  key.part |= BC_PART_SECOND;
+  if (j->b->p.layout[1] == BC_LAYOUT_NONE || bc_snapshot_get(r->snap, &key, &rec, NULL) != BC_OK) return;
+  bc_status st = bc_snapshot_tile(r->snap, &key, &rec, &t, NULL);
+  if (st == BC_OK && bc_hash64(t.payload.p, t.payload.n) != rec.hash) st = BC_E_CHECKSUM;
+  bc_tile_close(&t);
+  for (uint32_t i = 0; is_damage(st) && i < first->head.nt; i++) {
+    const size_t js = find_step(j->b, bc_tile_time(&first->head, i));
+    if (js < j->b->n) differs[js] = true;
+  }
 }
 
 /* Steps that bring something new: not covered whole by equal values. */
@@ -232,10 +258,17 @@ static bool superseded(const bc_job *j, const bc_tile_head *h)
   return true;
 }
 
-static bc_status drop_superseded(reconcile *r, const bc_job *j, const bc_tile *t, bc_err *err)
+/* A tile whose head cannot be read may hold anything: it goes, or no query over it would ever answer again. */
+static bc_status drop_superseded(reconcile *r, const bc_job *j, size_t i, bc_err *err)
 {
-  bc_tile_key key = t->key;
-  if ((j->keep != NULL && j->n_keep == 0) || !superseded(j, &t->head)) return BC_OK;
+  bc_tile t;
+  bc_tile_key key = r->tiles[i].key;
+  if (j->keep != NULL && j->n_keep == 0) return BC_OK;
+  const bc_status st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
+  const bool goes = st == BC_OK ? superseded(j, &t.head) : is_damage(st);
+  bc_tile_close(&t);
+  if (st != BC_OK && !is_damage(st)) return st;
+  if (!goes) return BC_OK;
   BC_RET(bc_writer_drop(r->w, &key, err));
   if (j->b->p.layout[1] == BC_LAYOUT_NONE) return BC_OK;
   key.part |= BC_PART_SECOND;
@@ -253,19 +286,18 @@ static bc_status reconcile_job(reconcile *r, bc_job *j, bc_err *err)
   if (differs == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
   for (size_t i = r->n; i-- > 0;) { /* later pieces first: theirs is the value in force */
     bc_tile t;
-    BC_TRY(bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err));
+    st = bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err);
+    if (r->replace && is_damage(st)) continue;
+    BC_TRY(st);
     st = compare_tile(r, j, &t, differs, err);
+    if (st == BC_OK && r->replace) check_second(r, j, &t, differs);
     bc_tile_close(&t);
     BC_TRY(st);
   }
   BC_TRY(keep_new(r, j, differs, err));
-  for (size_t i = 0; i < r->n && r->replace && !r->compare_only; i++) {
-    bc_tile t;
-    BC_TRY(bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err));
-    st = drop_superseded(r, j, &t, err);
-    bc_tile_close(&t);
-    BC_TRY(st);
-  }
+  st = BC_OK; /* what could not be read was passed over */
+  for (size_t i = 0; i < r->n && r->replace && !r->compare_only; i++)
+    BC_TRY(drop_superseded(r, j, i, err));
 out:
   bc_free(differs);
   return st;
@@ -300,6 +332,6 @@ out:
   bc_snapshot_close(r.snap);
   bc_free(r.tiles);
   bc_free(r.mask);
-  bc_free(r.row);
+  bc_free(r.block);
   return st;
 }

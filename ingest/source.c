@@ -17,7 +17,8 @@
 #include "store/grid.h"
 #include "store/os.h"
 
-#define LABEL_MAX 120 /* bytes of a path in messages, so that room is left for what is wrong */
+#define NAME_MAX_NC 256 /* NC_MAX_NAME, of dimensions, variables and attributes */
+#define LABEL_MAX   120 /* bytes of a path in messages, so that room is left for what is wrong */
 
 /* ---- memory ---- */
 typedef struct bc_arena_block {
@@ -168,6 +169,7 @@ typedef struct classic {
   bc_cursor c;
   bool wide; /* CDF-5: 64-bit counts */
   bool far;  /* CDF-2 and 5: 64-bit offsets */
+  bool bad;  /* what no writer writes, and the library does not check */
   uint64_t n_records;
   bc_buf dims; /* lengths, 8 bytes each */
   uint64_t fixed_end, record_bytes, record_begin, last_begin, last_bytes, n_record_vars;
@@ -197,6 +199,18 @@ static void skip_padded(classic *k, uint64_t n)
     (void)bc_cur_take(&k->c, (size_t)padded);
 }
 
+/* A name. The library copies it into the caller's memory, of which it promises to need NAME_MAX_NC bytes, but
+ * checks no length when it reads a file. */
+static void skip_name(classic *k)
+{
+  const uint64_t n = count_of(k);
+
+  if (n > NAME_MAX_NC)
+    k->bad = true;
+  else
+    skip_padded(k, n);
+}
+
 static uint64_t classic_type_size(uint32_t type)
 {
   static const uint8_t size[] = { 0, 1, 1, 2, 4, 4, 8, 1, 2, 4, 8, 8 };
@@ -209,10 +223,10 @@ static void skip_atts(classic *k)
 
   (void)be32(&k->c); /* tag */
   n = count_of(k);
-  for (uint64_t i = 0; i < n && k->c.ok; i++) {
+  for (uint64_t i = 0; i < n && k->c.ok && !k->bad; i++) {
     uint64_t count, bytes;
     uint32_t type;
-    skip_padded(k, count_of(k));
+    skip_name(k);
     type = be32(&k->c);
     count = count_of(k);
     if (!bc_mul_u64(count, classic_type_size(type), &bytes)) k->c.ok = false;
@@ -226,8 +240,8 @@ static bc_status read_classic_dims(classic *k, bc_err *err)
 
   (void)be32(&k->c);
   n = count_of(k);
-  for (uint64_t i = 0; i < n && k->c.ok; i++) {
-    skip_padded(k, count_of(k));
+  for (uint64_t i = 0; i < n && k->c.ok && !k->bad; i++) {
+    skip_name(k);
     BC_RET(bc_buf_u64(&k->dims, count_of(k), err));
   }
   return BC_OK;
@@ -260,7 +274,7 @@ static bool read_classic_var(classic *k)
   uint64_t size = 0, type_size, begin, end;
   bool record = false;
 
-  skip_padded(k, count_of(k));
+  skip_name(k);
   if (!classic_extent(k, &size, &record)) return false;
   skip_atts(k);
   type_size = classic_type_size(be32(&k->c));
@@ -313,10 +327,10 @@ static bc_status read_classic(bc_bytes head, uint64_t *need, bool *complete, bc_
   skip_atts(&k);
   (void)be32(&k.c);
   n = count_of(&k);
-  for (uint64_t i = 0; i < n && fine && k.c.ok; i++)
+  for (uint64_t i = 0; i < n && fine && k.c.ok && !k.bad; i++)
     fine = read_classic_var(&k);
-  *complete = k.c.ok;
-  *need = fine ? classic_end(&k) : UINT64_MAX;
+  *complete = k.c.ok || k.bad;
+  *need = fine && !k.bad ? classic_end(&k) : UINT64_MAX;
 out:
   bc_buf_dispose(&k.dims);
   return st;

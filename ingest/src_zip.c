@@ -85,13 +85,13 @@ static bool is_symlink(zip_t *z, zip_uint64_t i)
 static bc_status check_member(zip_t *z, zip_uint64_t i, const char *label, zip_stat_t *sb, bool *skip,
                               bc_err *err)
 {
-  const zip_uint64_t need = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE;
+  const zip_uint64_t need = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
   size_t n;
 
   zip_stat_init(sb);
   if (zip_stat_index(z, i, 0, sb) != 0) return zip_fail(err, zip_get_error(z), label, "a member");
   if ((sb->valid & need) != need)
-    return BC_FAIL(err, BC_E_CORRUPT, "%s: a member has no name or size", label);
+    return BC_FAIL(err, BC_E_CORRUPT, "%s: a member has no name, size or method", label);
   n = strlen(sb->name);
   if (escapes(sb->name))
     return BC_FAIL(err, BC_E_CORRUPT, "%s: member \"%.100s\" would be written outside its folder: refused",
@@ -102,6 +102,12 @@ static bc_status check_member(zip_t *z, zip_uint64_t i, const char *label, zip_s
   if ((sb->valid & ZIP_STAT_ENCRYPTION_METHOD) != 0 && sb->encryption_method != ZIP_EM_NONE)
     return BC_FAIL(err, BC_E_UNSUPPORTED, "%s: member \"%.100s\" is encrypted: unpack it first", label,
                    sb->name);
+  /* what CDS writes; others would bring decoders that take their memory from the file's word */
+  if (sb->comp_method != ZIP_CM_STORE && sb->comp_method != ZIP_CM_DEFLATE)
+    return BC_FAIL(
+        err, BC_E_UNSUPPORTED,
+        "%s: member \"%.100s\" is compressed by method %u, neither stored nor deflated: unpack it first",
+        label, sb->name, (unsigned)sb->comp_method);
   if (sb->size > BOMB_FLOOR && sb->size / BOMB_RATIO > sb->comp_size)
     return BC_FAIL(err, BC_E_CORRUPT,
                    "%s: member \"%.100s\" unpacks from %" PRIu64 " to %" PRIu64
@@ -244,9 +250,32 @@ static bc_status add_path(bc_unzipped *u, const char *name, bc_err *err)
   return BC_OK;
 }
 
+/* Two members of one name: whichever a user meant, one would be read that is not it. */
+static bc_status check_twins(zip_t *z, const zip_uint64_t *pick, size_t n, const char *label,
+                             const char *name, bc_err *err)
+{
+  for (size_t i = 0; i < n; i++) {
+    const char *other = zip_get_name(z, pick[i], 0);
+    if (other != NULL && strcmp(other, name) == 0)
+      return BC_FAIL(err, BC_E_CORRUPT, "%s holds two members \"%.100s\": refused", label, name);
+  }
+  return BC_OK;
+}
+
+/* All together, against the file itself: members may overlap, and lie about their compressed size. */
+static bc_status check_total(uint64_t bytes, uint64_t file, const char *label, bc_err *err)
+{
+  if (bytes <= BOMB_FLOOR || bytes / BOMB_RATIO <= file) return BC_OK;
+  return BC_FAIL(err, BC_E_CORRUPT,
+                 "%s: its members unpack from %" PRIu64 " to %" PRIu64
+                 " bytes, more than %u times: refused as a zip bomb",
+                 label, file, bytes, BOMB_RATIO);
+}
+
 /* Which members are netCDF, in pick[0..*n); all members are checked. */
-static bc_status choose(zip_t *z, zip_uint64_t all, const char *label, const bc_progress *progress,
-                        zip_uint64_t *pick, size_t *n, uint64_t *bytes, bc_err *err)
+static bc_status choose(zip_t *z, zip_uint64_t all, const char *label, uint64_t file,
+                        const bc_progress *progress, zip_uint64_t *pick, size_t *n, uint64_t *bytes,
+                        bc_err *err)
 {
   char first[80] = "nothing";
 
@@ -266,6 +295,8 @@ static bc_status choose(zip_t *z, zip_uint64_t all, const char *label, const bc_
       return BC_FAIL(err, BC_E_UNSUPPORTED, "%s has more than %u netCDF members: unpack it first", label,
                      MAX_NETCDF);
     if (!bc_add_u64(*bytes, sb.size, bytes)) return BC_FAIL(err, BC_E_CORRUPT, "%s: impossible sizes", label);
+    BC_RET(check_total(*bytes, file, label, err));
+    BC_RET(check_twins(z, pick, *n, label, sb.name, err));
     pick[(*n)++] = i;
   }
   if (*n == 0)
@@ -307,10 +338,11 @@ bc_status bc_unzip_netcdf(const char *path, const bc_progress *progress, bc_unzi
   zip_t *z = NULL;
   zip_uint64_t *pick = NULL;
   zip_int64_t all = 0;
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, file = 0;
   size_t n = 0;
 
   *out = (bc_unzipped){ NULL, NULL, NULL, 0 };
+  BC_RET(bc_os_file_size(path, &file, err));
   BC_RET(open_zip(path, label, &z, err));
   all = zip_get_num_entries(z, 0);
   if (all < 0 || all > (zip_int64_t)MAX_MEMBERS) {
@@ -324,7 +356,7 @@ bc_status bc_unzip_netcdf(const char *path, const bc_progress *progress, bc_unzi
     st = BC_FAIL(err, BC_E_NOMEM, "%s: out of memory", label);
     goto out;
   }
-  BC_TRY(choose(z, (zip_uint64_t)all, label, progress, pick, &n, &bytes, err));
+  BC_TRY(choose(z, (zip_uint64_t)all, label, file, progress, pick, &n, &bytes, err));
   BC_TRY(make_folder(out, err));
   BC_TRY(check_room(out, bytes, label, err));
   BC_TRY(extract_all(z, label, pick, n, progress, out, err));

@@ -363,14 +363,11 @@ out:
   return st;
 }
 
-bc_status bc_query_open(bc_store *store, const bc_select *sel, const bc_query_opts *opts, bc_query **out,
-                        bc_err *err)
+static bc_status open_once(bc_store *store, const bc_select *sel, const bc_query_opts *opts, bc_query **out,
+                           bc_err *err)
 {
   bc_status st = BC_OK;
   bc_snapshot *snap = NULL;
-  *out = NULL;
-  BC_RET(check_request(sel, opts, err));
-  BC_RET(bc_store_check_process(store, err));
   bc_query *q = bc_calloc(1, sizeof *q);
   if (q == NULL) return no_memory(err);
   q->memory = opts == NULL || opts->memory == 0 ? DEFAULT_MEMORY : opts->memory;
@@ -388,6 +385,22 @@ bc_status bc_query_open(bc_store *store, const bc_select *sel, const bc_query_op
 out:
   bc_snapshot_close(snap);
   bc_query_close(q);
+  return st;
+}
+
+bc_status bc_query_open(bc_store *store, const bc_select *sel, const bc_query_opts *opts, bc_query **out,
+                        bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_err e = { .msg = "" };
+  *out = NULL;
+  BC_RET(check_request(sel, opts, err));
+  BC_RET(bc_store_check_process(store, err));
+  for (int i = 0; i <= BC_STALE_RETRIES; i++) {
+    st = open_once(store, sel, opts, out, &e);
+    if (!bc_is_stale(st, &e)) break;
+  }
+  if (st != BC_OK && err != NULL) *err = e;
   return st;
 }
 

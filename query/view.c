@@ -371,8 +371,8 @@ out:
   return st;
 }
 
-bc_status bc_view_open_many(bc_store *store, const char *const *vars, size_t n, int64_t t, int64_t n_steps,
-                            bc_view *out, bc_err *err)
+static bc_status open_once(bc_store *store, const char *const *vars, size_t n, int64_t t, int64_t n_steps,
+                           bc_view *out, bc_err *err)
 {
   bc_status st = BC_OK;
   bc_names names = { 0 };
@@ -400,6 +400,19 @@ out:
   close_search(&s);
   bc_names_dispose(&names);
   bc_snapshot_close(s.snap);
+  return st;
+}
+
+bc_status bc_view_open_many(bc_store *store, const char *const *vars, size_t n, int64_t t, int64_t n_steps,
+                            bc_view *out, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_err e = { .msg = "" };
+  for (int i = 0; i <= BC_STALE_RETRIES; i++) {
+    st = open_once(store, vars, n, t, n_steps, out, &e);
+    if (!bc_is_stale(st, &e)) break; /* else a segment was compacted away between planning and mapping */
+  }
+  if (st != BC_OK && err != NULL) *err = e;
   return st;
 }
 

@@ -369,10 +369,17 @@ static bc_status recount_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, b
   BC_RET(bc_tile_key_get(kb, &k, err));
   if (k.modality >= a->n_modalities || !(a->touched[k.modality] & RECOUNT)) return BC_OK;
   BC_RET(bc_tile_rec_get(vb, &rec, err));
-  BC_RET(segment_of(r, rec.head_segment, &seg, err));
-  BC_RET(bc_segment_slice(seg, rec.head_offset, rec.head_bytes, &head, err));
-  BC_RET(bc_tile_head_parse(head, &h, err));
-  bc_usage_add(&a->usage[k.modality], &rec, bc_tile_time(&h, 0), bc_tile_time(&h, h.nt - 1));
+  int64_t first = INT64_MAX, last = INT64_MIN;
+  bc_status st = segment_of(r, rec.head_segment, &seg, err);
+  if (st == BC_OK) st = bc_segment_slice(seg, rec.head_offset, rec.head_bytes, &head, err);
+  if (st == BC_OK) st = bc_tile_head_parse(head, &h, err);
+  if (st == BC_OK) {
+    first = bc_tile_time(&h, 0);
+    last = bc_tile_time(&h, h.nt - 1);
+  } else if (st != BC_E_NOTFOUND && (st > BC_E_CORRUPT || st <= BC_E_IO)) {
+    return st;
+  } /* else damaged: only its steps are not known; the commit may be what mends it */
+  bc_usage_add(&a->usage[k.modality], &rec, first, last);
   return BC_OK;
 }
 

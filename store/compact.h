@@ -40,7 +40,8 @@ typedef struct bc_seg_state {
   uint64_t file_bytes, payload_bytes, count; /* of the file; count: directory entries */
   uint64_t live, merging; /* payload bytes that tiles refer to; of these, those of pieces that will be merged */
   uint64_t heads, refs;   /* tiles whose head is here; the same, and those whose payload is */
-  bool moving;            /* all its tiles go elsewhere */
+  bool readable;
+  bool moving; /* all its tiles go elsewhere */
   bool retired;
 } bc_seg_state;
 
@@ -51,8 +52,8 @@ typedef struct bc_compaction {
   bc_compact_report *report;
   bc_seg_state *segs; /* by number */
   size_t n_segs;
-  uint8_t *moving; /* the same for the writer */
-  size_t n_moving;
+  uint8_t *moving; /* the same for the writer, by number */
+  bc_upkeep upkeep;
   uint64_t moving_bytes; /* files, of moving segments */
 } bc_compaction;
 

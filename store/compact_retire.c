@@ -277,24 +277,25 @@ bc_status bc_compact_commit(bc_compaction *c, bool last, bc_err *err)
 {
   bc_status st = BC_OK;
   carry k = { .c = c };
-  bc_upkeep u = { .moving = c->moving, .n_moving = c->n_moving };
-  const bool retire = worth_retiring(c, last);
+  bc_upkeep *u = &c->upkeep;
+  const bool retire = worth_retiring(c, last), waiting = bc_writer_pending_bytes(c->w) > 0;
+  u->recount = retire || (last && (c->report->commits > 0 || waiting));
+  if (!u->recount && !waiting) return BC_OK;
   k.sources = bc_buf_empty((size_t)1 << 32);
   if (retire) BC_TRY(retire_free(&k, err));
   bc_txn_abort(k.t);
   k.t = NULL;
-  u.recount = retire || (last && (c->report->commits > 0 || bc_writer_pending_bytes(c->w) > 0));
-  u.sources = (bc_bytes){ k.sources.p, k.sources.n };
-  u.n_sources = k.n_sources;
-  bc_writer_set_upkeep(c->w, &u);
+  u->sources = (bc_bytes){ k.sources.p, k.sources.n };
+  u->n_sources = k.n_sources;
   st = bc_writer_commit(c->w, err);
   if (st == BC_OK) {
     c->report->commits++;
     unlink_retired(c);
   }
 out:
-  u.recount = false;
-  bc_writer_set_upkeep(c->w, NULL);
+  u->recount = false;
+  u->sources = (bc_bytes){ NULL, 0 };
+  u->n_sources = 0;
   bc_txn_abort(k.t);
   bc_free(k.drops);
   bc_free(k.ids);

@@ -570,6 +570,8 @@ bc_status bc_grid_check(const bc_grid *g, bc_err *err)
     return BC_FAIL(err, BC_E_INVAL,
                    "grid %s: steps %.10g (south) and %.10g (east): expected below 0 and above 0", g->name,
                    g->dy, g->dx);
+  if (fabs(g->y0) + g->ny * -g->dy > FARTHEST || fabs(g->x0) + g->nx * g->dx > FARTHEST)
+    return BC_FAIL(err, BC_E_INVAL, "grid %s: it reaches farther than %g from its origin", g->name, FARTHEST);
   if (in_degrees(g)) BC_RET(check_degrees(g, err));
   if (!in_degrees(g) && g->wraps)
     return BC_FAIL(err, BC_E_INVAL, "grid %s: only a grid in EPSG:4326 can wrap, this one is in %s", g->name,

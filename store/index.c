@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/index_page.h"
 #include "store/os.h"
 
 /* Sparse: the file grows page by page as it is written, so a big map costs address space only. Set once and
@@ -17,6 +18,13 @@
 
 static const char *const k_tables[BC_N_TABLES] = { "meta",    "grids",       "modalities", "usage",
                                                    "sources", "source-hash", "segments",   "tiles" };
+
+/* The file as index_page.c reads it. Made anew when it has grown; transactions keep the one they began with.
+ */
+typedef struct map_ref {
+  int refs;
+  bc_map map;
+} map_ref;
 
 /* One open environment: LMDB forbids a second one on the same file in one process. */
 typedef struct env_ref {
@@ -28,6 +36,7 @@ typedef struct env_ref {
   bool read_only;
   MDB_env *env;
   MDB_dbi dbi[BC_N_TABLES];
+  map_ref *map;
 } env_ref;
 
 struct bc_index {
@@ -37,9 +46,18 @@ struct bc_index {
 struct bc_txn {
   bc_index *ix;
   MDB_txn *txn;
+  bool write;
+  bool changed; /* sum is to be stored */
+  uint64_t sum; /* write: the digest so far */
+  map_ref *map; /* read: LMDB only pins the snapshot, which is read by index_page.c */
+  bc_pages pages;
+  bc_tree tables[BC_N_TABLES]; /* depth UINT16_MAX: not looked up yet */
 };
 
+#define PIN_TRIES 20 /* a commit may come between pinning a snapshot and looking for its roots */
+
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t g_maps = PTHREAD_MUTEX_INITIALIZER; /* guards maps and their counts; the inner one */
 static env_ref *g_envs;
 
 static bc_status lmdb_fail(bc_err *err, int rc, const char *what)
@@ -184,22 +202,62 @@ static bc_status open_tables(env_ref *e, bool create, bc_err *err)
   return rc == 0 ? BC_OK : lmdb_fail(err, rc, "opening");
 }
 
-/* LMDB maps the file without looking at its size; a cut copy would end in SIGBUS. */
-static bc_status check_size(const env_ref *e, const char *data, bc_err *err)
+/* ---- the file ---- */
+
+static void map_unref(map_ref *m)
 {
-  MDB_envinfo info;
-  MDB_stat stat_env;
-  struct stat sb;
-  int rc = mdb_env_info(e->env, &info);
-  if (rc == 0) rc = mdb_env_stat(e->env, &stat_env);
-  if (rc != 0) return lmdb_fail(err, rc, "opening");
-  if (stat(data, &sb) != 0) return BC_FAIL_SYS(err, BC_E_IO, "os", errno, "%s: cannot be read", data);
-  const uint64_t need = ((uint64_t)info.me_last_pgno + 1) * stat_env.ms_psize;
-  if ((uint64_t)sb.st_size < need)
-    return BC_FAIL(err, BC_E_TRUNCATED,
-                   "%s: %llu bytes instead of %llu: the index is cut short: run bctool reindex", data,
-                   (unsigned long long)sb.st_size, (unsigned long long)need);
-  return BC_OK;
+  pthread_mutex_lock(&g_maps);
+  const bool last = m != NULL && --m->refs == 0;
+  pthread_mutex_unlock(&g_maps);
+  if (!last) return;
+  bc_os_unmap(&m->map);
+  bc_free(m);
+}
+
+/* A reference to a map of the file as long as it is now. */
+static bc_status map_get(env_ref *e, uint64_t bytes, map_ref **out, bc_err *err)
+{
+  int fd = -1;
+  bc_status st = BC_OK;
+  map_ref *old = NULL;
+  pthread_mutex_lock(&g_maps);
+  if (e->map == NULL || e->map->map.n < bytes) {
+    map_ref *m = bc_calloc(1, sizeof *m);
+    const int rc = mdb_env_get_fd(e->env, &fd);
+    if (m == NULL || rc != 0)
+      st = BC_FAIL(err, BC_E_NOMEM, "index: no memory");
+    else
+      st = bc_os_map_fd(fd, "the index", &m->map, err);
+    if (st == BC_OK) {
+      m->refs = 1;
+      old = e->map;
+      e->map = m;
+    } else {
+      bc_free(m);
+    }
+  }
+  if (st == BC_OK) e->map->refs++;
+  *out = st == BC_OK ? e->map : NULL;
+  pthread_mutex_unlock(&g_maps);
+  map_unref(old);
+  return st;
+}
+
+/* Before LMDB sees the file, which it trusts: its two heads, the tree of tables, and that no page in use is
+ * past the end. A writer may be at work, so a second look decides. */
+static bc_status check_file(const char *data, bc_err *err)
+{
+  bc_status st = BC_OK;
+  for (int i = 0; i < PIN_TRIES; i++) {
+    bc_map m = { NULL, 0 };
+    bc_pages p;
+    BC_RET(bc_os_map_ro(data, &m, err));
+    st = bc_pages_open((bc_bytes){ m.p, m.n }, BC_PAGES_NEWEST, &p, err);
+    if (st == BC_OK) st = bc_pages_check(&p, p.last < m.n / p.size ? BC_PAGES_HEADS : BC_PAGES_ALL, err);
+    bc_os_unmap(&m);
+    if (st == BC_OK || st == BC_E_NOMEM) return st;
+  }
+  return st;
 }
 
 static bc_status env_make(const char *folder, unsigned flags, size_t map_bytes, MDB_env **out, int *rc_out,
@@ -229,6 +287,7 @@ static bc_status env_open(const char *folder, const char *data, unsigned flags, 
   struct stat sb;
   size_t map = MAP_BYTES;
   if ((flags & BC_INDEX_FIXED) && stat(data, &sb) == 0 && sb.st_size > 0) map = (size_t)sb.st_size;
+  if (!(flags & BC_INDEX_CREATE)) BC_RET(check_file(data, err));
   bc_status st = env_make(folder, flags, map, &e->env, &rc, err);
   /* Read-only media: no lock file can be written there, and nobody can write the data either. */
   if (st != BC_OK && !(flags & (BC_INDEX_WRITE | BC_INDEX_NOLOCK)) &&
@@ -238,10 +297,22 @@ static bc_status env_open(const char *folder, const char *data, unsigned flags, 
   }
   if (st != BC_OK) return st;
   e->read_only = (flags & BC_INDEX_NOLOCK) != 0;
-  st = (flags & BC_INDEX_CREATE) ? BC_OK : check_size(e, data, err);
-  if (st == BC_OK) st = open_tables(e, (flags & BC_INDEX_CREATE) != 0, err);
+  st = open_tables(e, (flags & BC_INDEX_CREATE) != 0, err);
   if (st == BC_OK && !e->read_only) (void)mdb_reader_check(e->env, &dead); /* sweep slots of killed readers */
   if (st != BC_OK) mdb_env_close(e->env);
+  return st;
+}
+
+/* LMDB follows links and writes to what they lead to, also when it only reads. */
+static bc_status check_lock_file(const char *folder, bc_err *err)
+{
+  struct stat sb;
+  char *lock = bc_asprintf("%s/lock.mdb", folder);
+  if (lock == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
+  bc_status st = BC_OK;
+  if (lstat(lock, &sb) == 0 && !S_ISREG(sb.st_mode))
+    st = BC_FAIL(err, BC_E_CORRUPT, "%s: not a regular file: remove it, it holds no data", lock);
+  bc_free(lock);
   return st;
 }
 
@@ -270,7 +341,8 @@ static bc_status registry_get(const char *folder, const char *data, unsigned fla
   }
   env_ref *e = bc_calloc(1, sizeof *e);
   if (e == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
-  bc_status st = env_open(folder, data, flags, e, err);
+  bc_status st = check_lock_file(folder, err);
+  if (st == BC_OK) st = env_open(folder, data, flags, e, err);
   if (st == BC_OK && stat(data, &sb) != 0)
     st = BC_FAIL_SYS(err, BC_E_IO, "os", errno, "%s: cannot be read", data);
   if (st != BC_OK) {
@@ -321,6 +393,7 @@ void bc_index_close(bc_index *ix)
       while (*at != ix->ref)
         at = &(*at)->next;
       *at = ix->ref->next;
+      map_unref(ix->ref->map);
       mdb_env_close(ix->ref->env);
       bc_free(ix->ref);
     }
@@ -332,6 +405,7 @@ void bc_index_close(bc_index *ix)
 bc_status bc_index_copy(bc_index *ix, const char *folder, bc_err *err)
 {
   int rc = bc_os_fault(BC_FAULT_WRITE);
+  BC_RET(bc_index_check(ix, UINT64_MAX, err)); /* LMDB copies what it finds, and trusts it */
   if (rc == 0) rc = mdb_env_copy2(ix->ref->env, folder, MDB_CP_COMPACT);
   if (rc != 0) return lmdb_fail(err, rc, "copying");
   char *data = bc_asprintf("%s/data.mdb", folder);
@@ -351,44 +425,6 @@ uint64_t bc_index_bytes(const bc_index *ix)
 
 /* ---- transactions ---- */
 
-bc_status bc_txn_begin(bc_index *ix, bool write, bc_txn **out, bc_err *err)
-{
-  *out = NULL;
-  bc_txn *t = bc_calloc(1, sizeof *t);
-  if (t == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
-  t->ix = ix;
-  int rc = mdb_txn_begin(ix->ref->env, NULL, write ? 0 : MDB_RDONLY, &t->txn);
-  if (rc == MDB_READERS_FULL) { /* slots of killed readers may be in the way */
-    int dead = 0;
-    (void)mdb_reader_check(ix->ref->env, &dead);
-    if (dead > 0) rc = mdb_txn_begin(ix->ref->env, NULL, write ? 0 : MDB_RDONLY, &t->txn);
-  }
-  if (rc != 0) {
-    bc_free(t);
-    return lmdb_fail(err, rc, write ? "beginning to write" : "beginning to read");
-  }
-  *out = t;
-  return BC_OK;
-}
-
-bc_status bc_txn_commit(bc_txn *t, bc_err *err)
-{
-  int rc = bc_os_fault(BC_FAULT_COMMIT);
-  if (rc != 0)
-    mdb_txn_abort(t->txn);
-  else
-    rc = mdb_txn_commit(t->txn);
-  bc_free(t);
-  return rc == 0 ? BC_OK : lmdb_fail(err, rc, "commit");
-}
-
-void bc_txn_abort(bc_txn *t)
-{
-  if (t == NULL) return;
-  mdb_txn_abort(t->txn);
-  bc_free(t);
-}
-
 static MDB_val to_val(bc_bytes b)
 {
   /* LMDB's struct has no const; it does not write through keys or values that it is given. */
@@ -397,32 +433,307 @@ static MDB_val to_val(bc_bytes b)
   return v;
 }
 
+#define DIGEST  "digest" /* entry of the table meta */
+#define MAX_KEY 511
+static bc_bytes digest_key(void) { return (bc_bytes){ (const uint8_t *)DIGEST, strlen(DIGEST) }; }
+
+static int begin(bc_index *ix, bool write, MDB_txn **txn)
+{
+  int rc = mdb_txn_begin(ix->ref->env, NULL, write ? 0 : MDB_RDONLY, txn);
+  if (rc == MDB_READERS_FULL) { /* slots of killed readers may be in the way */
+    int dead = 0;
+    (void)mdb_reader_check(ix->ref->env, &dead);
+    if (dead > 0) rc = mdb_txn_begin(ix->ref->env, NULL, MDB_RDONLY, txn);
+  }
+  return rc;
+}
+
+/* The roots of the snapshot that LMDB has pinned. */
+static bc_status find_roots(bc_txn *t, bc_err *err)
+{
+  uint64_t need = 0;
+  for (int again = 0; again < 2; again++) {
+    BC_RET(map_get(t->ix->ref, need, &t->map, err));
+    const bc_bytes file = { t->map->map.p, t->map->map.n };
+    BC_RET(bc_pages_open(file, mdb_txn_id(t->txn), &t->pages, err));
+    need = (t->pages.last + 1) * t->pages.size;
+    if (file.n >= need || again == 1) break; /* shorter: a page past the end shows when it is used */
+    map_unref(t->map);
+    t->map = NULL;
+  }
+  return BC_OK;
+}
+
+static bc_status pin(bc_txn *t, bc_err *err)
+{
+  bc_status st = BC_OK;
+  for (int i = 0; i < PIN_TRIES; i++) {
+    const int rc = begin(t->ix, false, &t->txn);
+    if (rc == EAGAIN)
+      return BC_FAIL_SYS(
+          err, BC_E_BUSY, "lmdb", rc,
+          "index: a process of the same number %ld reads this store from another container: give one "
+          "of them its own copy (bctool publish), or the same pid namespace",
+          bc_os_pid());
+    if (rc != 0) return lmdb_fail(err, rc, "beginning to read");
+    st = find_roots(t, err);
+    if (st == BC_OK || st == BC_E_NOMEM || st == BC_E_IO) break;
+    map_unref(t->map);
+    t->map = NULL;
+    mdb_txn_abort(t->txn);
+    t->txn = NULL;
+  }
+  return st == BC_E_NOTFOUND ? BC_FAIL(err, BC_E_BUSY, "index: it changes faster than it can be read") : st;
+}
+
+bc_status bc_txn_begin(bc_index *ix, bool write, bc_txn **out, bc_err *err)
+{
+  *out = NULL;
+  bc_txn *t = bc_calloc(1, sizeof *t);
+  if (t == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
+  t->ix = ix;
+  t->write = write;
+  for (int i = 0; i < BC_N_TABLES; i++)
+    t->tables[i].depth = UINT16_MAX;
+  bc_status st = BC_OK;
+  if (write) {
+    const int rc = begin(ix, true, &t->txn);
+    if (rc != 0) st = lmdb_fail(err, rc, "beginning to write");
+  } else {
+    st = pin(t, err);
+  }
+  if (st != BC_OK) {
+    bc_txn_abort(t);
+    return st;
+  }
+  *out = t;
+  return BC_OK;
+}
+
+bc_status bc_txn_commit(bc_txn *t, bc_err *err)
+{
+  if (t->changed) {
+    uint8_t sum[8];
+    bc_put_le64(sum, t->sum);
+    MDB_val k = to_val(digest_key()), v = to_val((bc_bytes){ sum, sizeof sum });
+    const int put = mdb_put(t->txn, t->ix->ref->dbi[BC_TABLE_META], &k, &v, 0);
+    if (put != 0) {
+      bc_txn_abort(t);
+      return lmdb_fail(err, put, "commit");
+    }
+  }
+  int rc = bc_os_fault(BC_FAULT_COMMIT);
+  if (rc != 0)
+    mdb_txn_abort(t->txn);
+  else
+    rc = mdb_txn_commit(t->txn);
+  map_unref(t->map);
+  bc_free(t);
+  return rc == 0 ? BC_OK : lmdb_fail(err, rc, "commit");
+}
+
+void bc_txn_abort(bc_txn *t)
+{
+  if (t == NULL) return;
+  if (t->txn != NULL) mdb_txn_abort(t->txn);
+  map_unref(t->map);
+  bc_free(t);
+}
+
+bc_status bc_index_check(bc_index *ix, uint64_t max_pages, bc_err *err)
+{
+  bc_txn *t = NULL;
+  BC_RET(bc_txn_begin(ix, false, &t, err));
+  const bc_status st =
+      bc_pages_check(&t->pages, t->pages.last < max_pages ? BC_PAGES_ALL : BC_PAGES_BRANCHES, err);
+  bc_txn_abort(t);
+  return st;
+}
+
+/* ---- digest ---- */
+
+/* Order does not matter and a pair can be taken away again, so that each commit costs only what it changes.
+ */
+static uint64_t pair_hash(bc_table table, bc_bytes key, bc_bytes value)
+{
+  uint8_t b[1 + MAX_KEY + 8];
+  const size_t n = BC_MIN(key.n, (size_t)MAX_KEY);
+  b[0] = (uint8_t)table;
+  if (n > 0) memcpy(b + 1, key.p, n);
+  bc_put_le64(b + 1 + n, bc_hash64(value.p, value.n));
+  return bc_hash64(b, 1 + n + 8);
+}
+
+static bool is_digest(bc_table table, bc_bytes key)
+{
+  return table == BC_TABLE_META && key.n == strlen(DIGEST) && memcmp(key.p, DIGEST, key.n) == 0;
+}
+
+/* Before the first change. An index that is being made has none yet. */
+static bc_status begin_sum(bc_txn *t, bc_err *err)
+{
+  bc_bytes v;
+  if (t->changed) return BC_OK;
+  const bc_status st = bc_txn_get(t, BC_TABLE_META, digest_key(), &v, err);
+  if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+  t->sum = st == BC_OK && v.n == 8 ? bc_le64(v.p) : 0;
+  t->changed = true;
+  return BC_OK;
+}
+
+typedef struct summing {
+  bc_table table;
+  uint64_t sum;
+} summing;
+
+static bc_status add_pair(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  summing *s = ctx;
+  (void)stop;
+  (void)err;
+  if (!is_digest(s->table, key)) s->sum += pair_hash(s->table, key, value);
+  return BC_OK;
+}
+
+bc_status bc_txn_check_digest(bc_txn *t, bc_err *err)
+{
+  bc_bytes v;
+  summing s = { BC_TABLE_META, 0 };
+  for (int i = 0; i < BC_N_TABLES; i++) {
+    s.table = (bc_table)i;
+    BC_RET(bc_txn_each(t, s.table, (bc_bytes){ NULL, 0 }, add_pair, &s, err));
+  }
+  const bc_status st = bc_txn_get(t, BC_TABLE_META, digest_key(), &v, err);
+  if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+  if (st == BC_OK && v.n == 8 && bc_le64(v.p) == s.sum) return BC_OK;
+  return BC_FAIL(err, BC_E_CHECKSUM,
+                 "index: its entries are not those that were written (checksum): run bctool reindex");
+}
+
+/* ---- access ---- */
+
+/* A table's root in a read transaction. */
+static bc_status table_of(bc_txn *t, bc_table table, const bc_tree **out, bc_err *err)
+{
+  bc_tree *tree = &t->tables[table];
+  *out = tree;
+  if (tree->depth != UINT16_MAX) return BC_OK;
+  const bc_status st = bc_pages_table(&t->pages, k_tables[table], tree, err);
+  if (st != BC_OK) tree->depth = UINT16_MAX;
+  return st == BC_E_NOTFOUND
+             ? BC_FAIL(err, BC_E_CORRUPT, "index: table %s is not there: run bctool reindex", k_tables[table])
+             : st;
+}
+
+/* A walk over a table: LMDB's cursor where things are being written, ours where they are only read. */
+typedef struct cursor {
+  bc_txn *t;
+  bc_table table;
+  MDB_cursor *own;
+  bc_page_cursor page;
+  bc_bytes key, value;
+} cursor;
+
+static bc_status cursor_open(bc_txn *t, bc_table table, cursor *c, bc_err *err)
+{
+  c->t = t;
+  c->table = table;
+  c->own = NULL;
+  if (!t->write) return BC_OK;
+  const int rc = mdb_cursor_open(t->txn, t->ix->ref->dbi[table], &c->own);
+  return rc == 0 ? BC_OK : lmdb_fail(err, rc, k_tables[table]);
+}
+
+static void cursor_close(cursor *c)
+{
+  if (c->own != NULL) mdb_cursor_close(c->own);
+}
+
+static bc_status cursor_move(cursor *c, MDB_cursor_op op, bc_bytes from, bc_err *err)
+{
+  MDB_val k = to_val(from), v;
+  const int rc = mdb_cursor_get(c->own, &k, &v, op);
+  if (rc != 0) return lmdb_fail(err, rc, k_tables[c->table]);
+  c->key = (bc_bytes){ k.mv_data, k.mv_size };
+  c->value = (bc_bytes){ v.mv_data, v.mv_size };
+  return BC_OK;
+}
+
+/* The first key >= from (empty: the first); BC_E_NOTFOUND without text when there is none. */
+static bc_status cursor_seek(cursor *c, bc_bytes from, bc_err *err)
+{
+  const bc_tree *tree;
+  if (c->t->write) return cursor_move(c, from.n == 0 ? MDB_FIRST : MDB_SET_RANGE, from, err);
+  BC_RET(table_of(c->t, c->table, &tree, err));
+  BC_RET(bc_page_seek(&c->page, &c->t->pages, tree, from, err));
+  c->key = c->page.key;
+  c->value = c->page.value;
+  return BC_OK;
+}
+
+static bc_status cursor_next(cursor *c, bc_err *err)
+{
+  if (c->t->write) return cursor_move(c, MDB_NEXT, (bc_bytes){ NULL, 0 }, err);
+  BC_RET(bc_page_next(&c->page, err));
+  c->key = c->page.key;
+  c->value = c->page.value;
+  return BC_OK;
+}
+
 bc_status bc_txn_get(bc_txn *t, bc_table table, bc_bytes key, bc_bytes *value, bc_err *err)
 {
-  MDB_val k = to_val(key), v;
-  const int rc = mdb_get(t->txn, t->ix->ref->dbi[table], &k, &v);
-  if (rc != 0) return lmdb_fail(err, rc, k_tables[table]);
-  *value = (bc_bytes){ v.mv_data, v.mv_size };
+  if (t->write) {
+    MDB_val k = to_val(key), v;
+    const int rc = mdb_get(t->txn, t->ix->ref->dbi[table], &k, &v);
+    if (rc != 0) return lmdb_fail(err, rc, k_tables[table]);
+    *value = (bc_bytes){ v.mv_data, v.mv_size };
+    return BC_OK;
+  }
+  cursor c = { .t = t, .table = table };
+  BC_RET(cursor_seek(&c, key, err));
+  if (c.key.n != key.n || memcmp(c.key.p, key.p, key.n) != 0) return BC_E_NOTFOUND;
+  *value = c.value;
   return BC_OK;
 }
 
 bc_status bc_txn_put(bc_txn *t, bc_table table, bc_bytes key, bc_bytes value, bc_err *err)
 {
   MDB_val k = to_val(key), v = to_val(value);
-  const int rc = mdb_put(t->txn, t->ix->ref->dbi[table], &k, &v, 0);
-  return rc == 0 ? BC_OK : lmdb_fail(err, rc, k_tables[table]);
+  BC_RET(begin_sum(t, err));
+  int rc = mdb_put(t->txn, t->ix->ref->dbi[table], &k, &v, MDB_NOOVERWRITE);
+  if (rc == MDB_KEYEXIST) {
+    const bc_bytes old = { v.mv_data, v.mv_size };
+    if (old.n == value.n && (old.n == 0 || memcmp(old.p, value.p, old.n) == 0)) return BC_OK;
+    t->sum -= pair_hash(table, key, old);
+    v = to_val(value);
+    rc = mdb_put(t->txn, t->ix->ref->dbi[table], &k, &v, 0);
+  }
+  if (rc != 0) return lmdb_fail(err, rc, k_tables[table]);
+  t->sum += pair_hash(table, key, value);
+  return BC_OK;
 }
 
 bc_status bc_txn_del(bc_txn *t, bc_table table, bc_bytes key, bc_err *err)
 {
   MDB_val k = to_val(key);
+  bc_bytes old;
+  BC_RET(begin_sum(t, err));
+  const bc_status st = bc_txn_get(t, table, key, &old, err);
+  if (st != BC_OK) return st == BC_E_NOTFOUND ? BC_OK : st;
+  t->sum -= pair_hash(table, key, old);
   const int rc = mdb_del(t->txn, t->ix->ref->dbi[table], &k, NULL);
-  return rc == 0 || rc == MDB_NOTFOUND ? BC_OK : lmdb_fail(err, rc, k_tables[table]);
+  return rc == 0 ? BC_OK : lmdb_fail(err, rc, k_tables[table]);
 }
 
 bc_status bc_txn_count(bc_txn *t, bc_table table, uint64_t *out, bc_err *err)
 {
   MDB_stat sb;
+  const bc_tree *tree;
+  if (!t->write) {
+    BC_RET(table_of(t, table, &tree, err));
+    *out = tree->entries;
+    return BC_OK;
+  }
   const int rc = mdb_stat(t->txn, t->ix->ref->dbi[table], &sb);
   if (rc != 0) return lmdb_fail(err, rc, k_tables[table]);
   *out = sb.ms_entries;
@@ -431,20 +742,19 @@ bc_status bc_txn_count(bc_txn *t, bc_table table, uint64_t *out, bc_err *err)
 
 bc_status bc_txn_each(bc_txn *t, bc_table table, bc_bytes from, bc_pair_fn each, void *ctx, bc_err *err)
 {
-  MDB_cursor *cur = NULL;
-  int rc = mdb_cursor_open(t->txn, t->ix->ref->dbi[table], &cur);
-  if (rc != 0) return lmdb_fail(err, rc, k_tables[table]);
-  MDB_val k = to_val(from), v;
-  bc_status st = BC_OK;
+  cursor c;
   bool stop = false;
-  rc = mdb_cursor_get(cur, &k, &v, from.n == 0 ? MDB_FIRST : MDB_SET_RANGE);
-  while (rc == 0 && st == BC_OK && !stop) {
-    st = each(ctx, (bc_bytes){ k.mv_data, k.mv_size }, (bc_bytes){ v.mv_data, v.mv_size }, &stop, err);
-    if (st == BC_OK && !stop) rc = mdb_cursor_get(cur, &k, &v, MDB_NEXT);
+  BC_RET(cursor_open(t, table, &c, err));
+  bc_status st = cursor_seek(&c, from, err);
+  bc_status told = BC_OK;
+  while (st == BC_OK && !stop) {
+    told = each(ctx, c.key, c.value, &stop, err);
+    if (told != BC_OK || stop) break;
+    st = cursor_next(&c, err);
   }
-  mdb_cursor_close(cur);
-  if (st == BC_OK && rc != 0 && rc != MDB_NOTFOUND) st = lmdb_fail(err, rc, k_tables[table]);
-  return st;
+  cursor_close(&c);
+  if (told != BC_OK) return told;
+  return st == BC_E_NOTFOUND ? BC_OK : st;
 }
 
 /* ---- tiles ---- */
@@ -514,44 +824,41 @@ static bool scan_target(const scan *s, const bc_tile_key *at, bc_tile_key *targe
   return true;
 }
 
-static bc_status scan_run(MDB_cursor *cur, scan *s, int64_t t_from, bc_tile_fn each, void *ctx, bc_err *err)
+static bc_status scan_run(cursor *cur, scan *s, int64_t t_from, bc_tile_fn each, void *ctx, bc_err *err)
 {
   uint8_t kb[BC_TILE_KEY_BYTES];
   bc_tile_key key = { s->cell, t_from, s->wanted[0], 0 }, target;
   bc_tile_key_put(&key, kb);
-  MDB_val k = { sizeof kb, kb }, v;
-  int rc = mdb_cursor_get(cur, &k, &v, MDB_SET_RANGE);
-  while (rc == 0) {
-    BC_RET(bc_tile_key_get((bc_bytes){ k.mv_data, k.mv_size }, &key, err));
+  bc_status st = cursor_seek(cur, (bc_bytes){ kb, sizeof kb }, err);
+  while (st == BC_OK) {
+    BC_RET(bc_tile_key_get(cur->key, &key, err));
     if (key.cell != s->cell || key.time >= s->t_to) return BC_OK;
     const size_t i = lower_bound(s->wanted, s->n_wanted, key.modality);
     if (i < s->n_wanted && s->wanted[i] == key.modality) {
       bc_tile_rec rec;
-      BC_RET(bc_tile_rec_get((bc_bytes){ v.mv_data, v.mv_size }, &rec, err));
+      BC_RET(bc_tile_rec_get(cur->value, &rec, err));
       BC_RET(each(ctx, &key, &rec, err));
       s->foreign = 0;
     } else if (++s->foreign > STEPS_BEFORE_SEEK) {
       s->foreign = 0;
       if (!scan_target(s, &key, &target)) return BC_OK;
       bc_tile_key_put(&target, kb);
-      k = (MDB_val){ sizeof kb, kb };
-      rc = mdb_cursor_get(cur, &k, &v, MDB_SET_RANGE);
+      st = cursor_seek(cur, (bc_bytes){ kb, sizeof kb }, err);
       continue;
     }
-    rc = mdb_cursor_get(cur, &k, &v, MDB_NEXT);
+    st = cursor_next(cur, err);
   }
-  return rc == MDB_NOTFOUND ? BC_OK : lmdb_fail(err, rc, "tiles");
+  return st == BC_E_NOTFOUND ? BC_OK : st;
 }
 
 bc_status bc_txn_tile_scan(bc_txn *t, uint32_t cell, int64_t t_from, int64_t t_to, const uint16_t *wanted,
                            size_t n_wanted, bc_tile_fn each, void *ctx, bc_err *err)
 {
+  cursor cur;
   if (n_wanted == 0 || t_from >= t_to) return BC_OK;
-  MDB_cursor *cur = NULL;
-  const int rc = mdb_cursor_open(t->txn, t->ix->ref->dbi[BC_TABLE_TILES], &cur);
-  if (rc != 0) return lmdb_fail(err, rc, "tiles");
+  BC_RET(cursor_open(t, BC_TABLE_TILES, &cur, err));
   scan s = { wanted, n_wanted, cell, t_to, 0 };
-  const bc_status st = scan_run(cur, &s, t_from, each, ctx, err);
-  mdb_cursor_close(cur);
+  const bc_status st = scan_run(&cur, &s, t_from, each, ctx, err);
+  cursor_close(&cur);
   return st;
 }

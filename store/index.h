@@ -2,6 +2,9 @@
  * The index: LMDB behind our keys, values and transactions; the only file here that includes lmdb.h.
  * Internal.
  *
+ * LMDB trusts its file, so it only pins snapshots and writes; reading goes through index_page.c, which checks
+ * what it uses. A writer has the whole file checked before LMDB touches it: bc_index_check.
+ *
  * One environment per path per process (registry by device and inode). Read transactions are short: planning
  * only. Values are decoded by byte loads: LMDB aligns nothing. Threads: a bc_index may be shared, a bc_txn
  * may not.
@@ -59,6 +62,12 @@ void bc_index_close(bc_index *ix);
  * returns. */
 bc_status bc_index_copy(bc_index *ix, const char *folder, bc_err *err) BC_MUST_CHECK;
 uint64_t bc_index_bytes(const bc_index *ix); /* pages in use, times page size */
+/* Structure of the file: every page whole and used once, keys in order. With more pages than max_pages, those
+ * at the edge of the trees, where the entries are, are left out. BC_E_CORRUPT, BC_E_TRUNCATED */
+bc_status bc_index_check(bc_index *ix, uint64_t max_pages, bc_err *err) BC_MUST_CHECK;
+/* All entries against the sum that each commit keeps up to date. BC_E_CHECKSUM. Cost: a walk over the index.
+ */
+bc_status bc_txn_check_digest(bc_txn *t, bc_err *err) BC_MUST_CHECK;
 
 bc_status bc_txn_begin(bc_index *ix, bool write, bc_txn **out, bc_err *err) BC_MUST_CHECK;
 bc_status bc_txn_commit(bc_txn *t, bc_err *err) BC_MUST_CHECK; /* frees t in any case */

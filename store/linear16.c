@@ -21,7 +21,9 @@ typedef uint8_t v16b __attribute__((vector_size(16)));
 enum {
   LANES = 8,      /* rows of q are padded to whole vectors, so that kernels have no tails */
   LIN_HEADER = 9, /* predictor, length of the records decoded and stored */
-  LIN_RECORD_MAX = 23
+  LIN_RECORD_MAX = 23,
+  MIN_POW2 = -149, /* exponents of a float32 */
+  MAX_POW2 = 127
 };
 
 enum { /* plane record: tag byte */
@@ -58,13 +60,23 @@ INLINE float float_of(uint32_t b)
   return f;
 }
 
+/* 2^e for the steps that a record may hold and their inverses. */
+INLINE double power_of_two(int e)
+{
+  const uint64_t b = (uint64_t)(e + 1023) << 52;
+  double d;
+
+  memcpy(&d, &b, sizeof d);
+  return d;
+}
+
 /* ---- plane records ---- */
 
 bool bc_lin16_valid(const bc_lin *l)
 {
   if (!isfinite(l->s) || !isfinite(l->r) || l->s == 0) return false;
   if (l->bias < -(1 << 24) || l->bias > 1 << 24) return false;
-  if (l->pow2 && (l->e < -149 || l->e > 127)) return false;
+  if (l->pow2 && (l->e < MIN_POW2 || l->e > MAX_POW2)) return false;
   return fabs(l->r) + fabs(l->s) * (65536.0 + fabs((double)l->bias)) <= (double)FLT_MAX;
 }
 
@@ -85,39 +97,56 @@ typedef struct lin_reader {
   bc_lin cur;
 } lin_reader;
 
+/* Bytes of a record behind its tag. */
+static size_t record_bytes(unsigned tag)
+{
+  if ((tag & REC_KIND) == REC_SAME) return 2;
+  return ((tag & REC_KIND) == REC_POW2 ? 2u : 8u) + ((tag & REC_R_F32) != 0 ? 4u : 8u) +
+         ((tag & REC_BIAS) != 0 ? 4u : 0u) + ((tag & REC_MISSING) != 0 ? 2u : 0u);
+}
+
+/* One bounds check a record: blocks of few nodes have one for every few values. */
 static bool read_record(lin_reader *r)
 {
-  const uint8_t tag = bc_cur_u8(&r->c);
+  const uint8_t *p = bc_cur_take(&r->c, 1);
+  const unsigned tag = p != NULL ? *p : UINT8_MAX;
   bc_lin l = { .missing = -1 };
 
-  if (!r->c.ok || (tag & ~REC_KNOWN) != 0) return false;
+  if ((tag & ~(unsigned)REC_KNOWN) != 0) return false;
+  p = bc_cur_take(&r->c, record_bytes(tag));
+  if (p == NULL) return false;
   if ((tag & REC_KIND) == REC_SAME) {
-    r->same = bc_cur_u16(&r->c);
+    r->same = bc_le16(p);
     r->repeated = true;
-    return tag == REC_SAME && r->c.ok && r->any && r->same-- > 0;
+    return tag == REC_SAME && r->any && r->same-- > 0;
   }
   if ((tag & REC_KIND) == REC_POW2) {
     l.pow2 = true;
-    l.e = (int16_t)bc_cur_u16(&r->c);
-    l.s = ldexp(1, l.e);
+    l.e = (int16_t)bc_le16(p);
+    if (l.e < MIN_POW2 || l.e > MAX_POW2) return false;
+    l.s = power_of_two(l.e);
+    p += 2;
   } else if ((tag & REC_KIND) == REC_GENERAL) {
-    l.s = bc_cur_f64(&r->c);
+    l.s = bc_le_f64(p);
+    p += 8;
   } else {
     return false;
   }
   if ((tag & REC_R_F32) != 0) {
-    const uint32_t bits = bc_cur_u32(&r->c);
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    l.r = (double)f;
+    l.r = (double)float_of(bc_le32(p));
+    p += 4;
   } else {
-    l.r = bc_cur_f64(&r->c);
+    l.r = bc_le_f64(p);
+    p += 8;
   }
-  if ((tag & REC_BIAS) != 0) l.bias = (int32_t)bc_cur_u32(&r->c);
-  if ((tag & REC_MISSING) != 0) l.missing = bc_cur_u16(&r->c);
+  if ((tag & REC_BIAS) != 0) {
+    l.bias = (int32_t)bc_le32(p);
+    p += 4;
+  }
+  if ((tag & REC_MISSING) != 0) l.missing = bc_le16(p);
   r->cur = l;
   r->any = true;
-  return r->c.ok && bc_lin16_valid(&l);
+  return bc_lin16_valid(&l);
 }
 
 static bc_status next_plane(lin_reader *r, uint32_t t, bc_err *err)
@@ -200,16 +229,22 @@ typedef struct lin_map {
   int32_t miss_from, miss_to; /* -1: the missing value needs no care */
 } lin_map;
 
-static lin_map map_planes(const bc_lin *a, const bc_lin *b)
+/* A step that is a power of two is divided by exactly by its inverse. floor without a call of a library. */
+INLINE lin_map map_planes(const bc_lin *a, const bc_lin *b)
 {
   lin_map m = { .miss_from = -1, .miss_to = -1 };
-  double add;
+  double apart;
+  int64_t add;
 
   if (a == NULL || a->pow2 != b->pow2 || (!a->pow2 && a->s != b->s)) return (lin_map){ .reset = true };
   if (a->pow2) m.shift = a->e - b->e;
-  add = floor(((a->r + a->bias * a->s) - (b->r + b->bias * b->s)) / b->s + 0.5);
-  if (m.shift < -15 || m.shift > 15 || !(fabs(add) < 2147483648.0)) return (lin_map){ .reset = true };
-  m.add = (uint16_t)(int64_t)add;
+  apart = (a->r + a->bias * a->s) - (b->r + b->bias * b->s);
+  apart = (b->pow2 ? apart * power_of_two(-b->e) : apart / b->s) + 0.5;
+  if (m.shift < -15 || m.shift > 15 || !(fabs(apart) < 4294967296.0)) return (lin_map){ .reset = true };
+  add = (int64_t)apart;
+  add -= (double)add > apart ? 1 : 0;
+  if (add <= INT32_MIN || add > INT32_MAX) return (lin_map){ .reset = true };
+  m.add = (uint16_t)add;
   if (a->missing >= 0 && b->missing >= 0) {
     m.miss_from = a->missing;
     m.miss_to = b->missing;
@@ -262,12 +297,11 @@ INLINE v8u load8(const uint16_t *p)
   return v;
 }
 
-/* One plane: w columns of q a row (nx padded), above: w zeros. Lanes past nx hold rubbish nobody reads. */
-INLINE void restore(const uint8_t *lo, const uint8_t *hi, size_t ny, size_t nx, uint16_t *restrict q,
-                    uint16_t *restrict above, bool two_d, bool time)
+/* The first ny rows and w columns (whole vectors) of one plane, nx columns wide as stored. above: w zeros.
+ * Lanes past nx hold rubbish nobody reads. */
+INLINE void restore(const uint8_t *lo, const uint8_t *hi, size_t ny, size_t nx, size_t w,
+                    uint16_t *restrict q, uint16_t *restrict above, bool two_d, bool time)
 {
-  const size_t w = (nx + LANES - 1) / LANES * LANES;
-
   for (size_t y = 0; y < ny; y++, lo += nx, hi += nx, q += w) {
     v8u carry = { 0 };
     for (size_t x = 0; x < w; x += LANES) {
@@ -285,10 +319,10 @@ INLINE void restore(const uint8_t *lo, const uint8_t *hi, size_t ny, size_t nx, 
 }
 
 #define RESTORE(name, two_d, time)                                                                           \
-  BC_HOT static void name(const uint8_t *lo, const uint8_t *hi, size_t ny, size_t nx, uint16_t *q,           \
+  BC_HOT static void name(const uint8_t *lo, const uint8_t *hi, size_t ny, size_t nx, size_t w, uint16_t *q, \
                           uint16_t *above)                                                                   \
   {                                                                                                          \
-    restore(lo, hi, ny, nx, q, above, two_d, time);                                                          \
+    restore(lo, hi, ny, nx, w, q, above, two_d, time);                                                       \
   }
 RESTORE(restore_none, false, false)
 RESTORE(restore_2d, true, false)
@@ -301,11 +335,13 @@ RESTORE(restore_time_2d, true, true)
  * fits a double, so both round it once. */
 static bool exact_in_float(const bc_lin *l)
 {
-  int e = 0, low, top;
+  uint64_t bits;
+  int e, low, top;
 
   if (!l->pow2 || (double)(float)l->r != l->r || l->bias < -8388608 || l->bias > 8388608) return false;
   if (l->r == 0) return l->e >= -126 && l->e <= 100;
-  (void)frexp(l->r, &e);
+  memcpy(&bits, &l->r, sizeof bits);
+  e = (int)(bits >> 52 & 0x7ff) - 1022; /* as frexp has it; a float32 is never subnormal as a double */
   low = BC_MIN(e - 24, l->e);
   top = BC_MAX(e, l->e + 24) + 1;
   return low >= -126 && top <= 127 && top - low <= 53;
@@ -365,13 +401,25 @@ static convert_fn pick_convert(const bc_lin *l)
   return l->missing < 0 ? convert_double : convert_double_holes;
 }
 
-/* The picked values of one plane; dst is where its first row goes. */
-static void emit_plane(const bc_taking *k, const bc_lin *l, const uint16_t *q, float *row, uint8_t *dst)
+static void emit_value(const bc_lin *l, uint16_t q, uint8_t *dst)
 {
-  const size_t w = ((size_t)k->nx + LANES - 1) / LANES * LANES;
+  const float f = (float)((double)((int32_t)q + l->bias) * l->s + l->r);
+  const uint32_t bits = q == l->missing ? NAN_BITS : bits_of(f);
+
+  memcpy(dst, &bits, sizeof bits);
+}
+
+/* The picked values of one plane with w columns a row; dst is where its first row goes. */
+static void emit_plane(const bc_taking *k, const bc_lin *l, const uint16_t *q, size_t w, float *row,
+                       uint8_t *dst)
+{
   const convert_fn fn = pick_convert(l);
 
   q += (size_t)k->y.first * w + k->x.first;
+  if (k->x.n == 1 && k->y.n == 1) {
+    emit_value(l, *q, dst);
+    return;
+  }
   if (k->x.step == 1 || k->x.n == 1) {
     if (k->x.n == w && k->y.step == 1 && k->y_stride == (ptrdiff_t)(w * sizeof(float)))
       fn(q, 0, 1, l, dst, 0, w * k->y.n); /* rows follow each other on both sides */
@@ -426,27 +474,30 @@ static bc_status open_block(bc_zstd *z, bc_lin16_scratch *scratch, bc_bytes src,
   return bc_planes_decode(z, rest, n, 2, &scratch->planes, out->planes, err);
 }
 
-static void restore_plane(const lin_block *b, const lin_map *m, const bc_taking *k, uint32_t t, uint16_t *q,
-                          uint16_t *above)
+static uint32_t past_last(bc_pick p) { return p.first + (p.n - 1) * p.step + 1; }
+
+/* Values depend on those to the north and west only: what lies beyond the picked ones stays as it is. */
+static void restore_plane(const lin_block *b, const lin_map *m, const bc_taking *k, uint32_t t, size_t w,
+                          uint16_t *q, uint16_t *above)
 {
-  const size_t w = ((size_t)k->nx + LANES - 1) / LANES * LANES;
+  const size_t rows = past_last(k->y), nx = k->nx;
   const size_t at = (size_t)t * k->ny * k->nx;
   const uint8_t *lo = b->planes[0] + at, *hi = b->planes[1] + at;
   const bool two_d = b->predict != BC_PREDICT_NONE && (m->reset || b->predict != BC_PREDICT_TIME);
 
   if (two_d) memset(above, 0, w * sizeof *above);
   if (m->reset)
-    (two_d ? restore_2d : restore_none)(lo, hi, k->ny, k->nx, q, above);
+    (two_d ? restore_2d : restore_none)(lo, hi, rows, nx, w, q, above);
   else
-    (two_d ? restore_time_2d : restore_time)(lo, hi, k->ny, k->nx, q, above);
+    (two_d ? restore_time_2d : restore_time)(lo, hi, rows, nx, w, q, above);
 }
 
 bc_status bc_lin16_decode(bc_zstd *z, bc_lin16_scratch *scratch, bc_bytes src, const bc_taking *k,
                           bc_err *err)
 {
-  const size_t w = ((size_t)k->nx + LANES - 1) / LANES * LANES;
-  const uint32_t t_end = k->t.first + (k->t.n - 1) * k->t.step + 1;
-  const size_t plane = (size_t)k->ny * w;
+  const size_t w = ((size_t)past_last(k->x) + LANES - 1) / LANES * LANES;
+  const uint32_t t_end = past_last(k->t);
+  const size_t plane = (size_t)past_last(k->y) * w;
   lin_block b;
   bc_lin before;
   uint16_t *q, *mapped, *above;
@@ -476,10 +527,10 @@ bc_status bc_lin16_decode(bc_zstd *z, bc_lin16_scratch *scratch, bc_bytes src, c
       q = mapped;
       mapped = swap;
     }
-    restore_plane(&b, &m, k, t, q, above);
+    restore_plane(&b, &m, k, t, w, q, above);
     before = b.records.cur;
     if (!picked) continue;
-    emit_plane(k, &b.records.cur, q, row, dst);
+    emit_plane(k, &b.records.cur, q, w, row, dst);
     dst += k->t_stride;
   }
   if (t_end == k->nt && (b.records.same != 0 || b.records.c.at != b.records.c.b.n))

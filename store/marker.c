@@ -74,6 +74,7 @@ static bc_status parse_marker(bc_store *st, char *text, size_t n, bc_err *err)
   int major = 0, minor = 0;
   char uuid[40];
   uint64_t incompat = 0, sum = 0;
+  bc_err why = { .msg = "" };
   if (strncmp(text, "biocube store\n", 14) != 0)
     return BC_FAIL(err, BC_E_CORRUPT, "%s: not a biocube store (its file %s is something else)", st->path,
                    BC_MARKER);
@@ -99,7 +100,24 @@ static bc_status parse_marker(bc_store *st, char *text, size_t n, bc_err *err)
   st->published = state != NULL && strncmp(state, "published\n", 10) == 0;
   if (!st->published && (state == NULL || strncmp(state, "live\n", 5) != 0))
     return BC_FAIL(err, BC_E_CORRUPT, "%s/%s: no line state", st->path, BC_MARKER);
-  return bc_grid_check(&st->grid, err);
+  if (bc_grid_check(&st->grid, &why) != BC_OK)
+    return BC_FAIL(err, BC_E_CORRUPT, "%s/%s: its grid is not one: %s", st->path, BC_MARKER, why.msg);
+  return BC_OK;
+}
+
+/* A regular file: a link could lead anywhere, and a pipe would be waited for. */
+static bc_status read_marker_text(const char *path, bc_buf *b, bc_err *err)
+{
+  bc_map m;
+  bc_status st = bc_os_map_ro(path, &m, err);
+  if (st == BC_E_INVAL) return BC_FAIL(err, BC_E_CORRUPT, "%s: not a regular file: it is no marker", path);
+  BC_RET(st);
+  if (m.n > MARKER_MAX)
+    st = BC_FAIL(err, BC_E_CORRUPT, "%s: %zu bytes: a marker has at most %d", path, m.n, MARKER_MAX);
+  else
+    st = bc_buf_put(b, m.p, m.n, err);
+  bc_os_unmap(&m);
+  return st;
 }
 
 bc_status bc_marker_read(bc_store *st, bc_err *err)
@@ -113,7 +131,7 @@ bc_status bc_marker_read(bc_store *st, bc_err *err)
   else if (!bc_os_is_dir(st->path) || !bc_os_exists(path))
     s = BC_FAIL(err, BC_E_INVAL, "%s: not a biocube store (no file %s in it)", st->path, BC_MARKER);
   else
-    s = bc_os_read_file(path, MARKER_MAX, &b, err);
+    s = read_marker_text(path, &b, err);
   if (s == BC_OK) s = bc_buf_put(&b, "", 1, err);
   if (s == BC_OK) s = parse_marker(st, (char *)b.p, b.n - 1, err);
   bc_buf_dispose(&b);

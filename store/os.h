@@ -31,6 +31,8 @@ typedef struct bc_map {
 
 bc_status bc_os_map_ro(const char *path, bc_map *out,
                        bc_err *err) BC_MUST_CHECK; /* regular files only, no symlink */
+/* An open file that somebody else's library holds; name is for messages. */
+bc_status bc_os_map_fd(int fd, const char *name, bc_map *out, bc_err *err) BC_MUST_CHECK;
 void bc_os_unmap(bc_map *m);
 
 /* A file being written: buffered by the caller, published by rename. */

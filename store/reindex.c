@@ -31,6 +31,31 @@ static bc_status list_segments(const char *folder, uint32_t **out, size_t *n_out
   return BC_OK;
 }
 
+/*
+ * Files that a later commit has retired, but which are there yet: all that was in force in them is elsewhere, and
+ * what was not may have been dropped by a commit that is gone. They are left out. A segment that cannot be read
+ * retires nothing.
+ */
+static bc_status leave_out_retired(const bc_store *st, uint32_t *ids, size_t *n, bc_err *err)
+{
+  for (size_t i = 0; i < *n; i++) {
+    bc_segment *seg = NULL;
+    bc_commit_parts parts;
+    bc_status s = bc_segment_open(st->segments, ids[i], st->uuid, true, &seg, err);
+    if (s == BC_OK) s = bc_commit_parts_of(seg, &parts, NULL, NULL, err);
+    for (size_t k = 0; s == BC_OK && k < parts.retired.n; k += 4) {
+      const uint32_t id = bc_le32(parts.retired.p + k);
+      uint32_t *at = bsearch(&id, ids, i, sizeof id, by_number); /* earlier ones only */
+      if (at != NULL) memmove(at, at + 1, (size_t)(ids + *n - (at + 1)) * sizeof *at);
+      *n -= at != NULL;
+      i -= at != NULL;
+    }
+    bc_segment_unref(seg);
+    if (s == BC_E_NOMEM) return s;
+  }
+  return BC_OK;
+}
+
 /* One segment = one transaction, so that a large store needs little memory. */
 static bc_status apply_one(bc_index *ix, const bc_store *st, uint32_t id, bc_reindex_report *report,
                            bc_err *err)
@@ -60,6 +85,7 @@ static bc_status apply_all(bc_index *ix, bc_store *st, const bc_progress *progre
   uint32_t *ids = NULL;
   size_t n = 0;
   BC_RET(list_segments(st->segments, &ids, &n, err));
+  s = leave_out_retired(st, ids, &n, err);
   for (size_t i = 0; i < n && s == BC_OK; i++) {
     bc_err e = { 0 };
     if (progress != NULL && progress->cancelled != NULL && progress->cancelled(progress->ctx))

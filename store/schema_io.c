@@ -56,8 +56,8 @@ bc_status bc_grid_decode(bc_bytes src, bc_grid *out, bc_err *err)
   const uint8_t flags = bc_cur_u8(&c);
   out->cell_registered = (flags & 1) != 0;
   out->wraps = (flags & 2) != 0;
-  if (!c.ok || c.at != src.n || flags > 3) return bad(err, "grid");
-  return bc_grid_check(out, err);
+  if (!c.ok || c.at != src.n || flags > 3 || bc_grid_check(out, NULL) != BC_OK) return bad(err, "grid");
+  return BC_OK;
 }
 
 /* ---- modality ---- */
@@ -152,8 +152,7 @@ bc_status bc_modality_decode(bc_bytes src, bc_modality *out, bc_err *err)
   for (int i = 0; i < out->n_levels; i++)
     out->levels[i] = bc_cur_f64(&c);
   BC_TRY(decode_attrs(&c, out, err));
-  if (!c.ok || c.at != src.n) BC_TRY(bad(err, "variable"));
-  BC_TRY(bc_modality_check(out, err));
+  if (!c.ok || c.at != src.n || bc_modality_check(out, NULL) != BC_OK) BC_TRY(bad(err, "variable"));
 out:
   if (st != BC_OK) bc_modality_dispose(out);
   return st;

@@ -93,7 +93,8 @@ struct bc_segw {
 static bc_status flush(bc_segw *w, bc_err *err)
 {
   if (w->buffer.n == 0) return BC_OK;
-  const bc_status st = bc_os_out_write(&w->out, w->buffer.p, w->buffer.n, err);
+  /* At its own place: a write that failed half-way and was forgiven (same_payload) is then done again whole. */
+  const bc_status st = bc_os_out_pwrite(&w->out, w->buffer.p, w->buffer.n, w->at - w->buffer.n, err);
   if (st == BC_OK) w->buffer.n = 0;
   return st;
 }
@@ -102,7 +103,7 @@ static bc_status append(bc_segw *w, const void *p, size_t n, bc_err *err)
 {
   if (w->buffer.n + n > WRITE_BUFFER) BC_RET(flush(w, err));
   if (n >= WRITE_BUFFER)
-    BC_RET(bc_os_out_write(&w->out, p, n, err));
+    BC_RET(bc_os_out_pwrite(&w->out, p, n, w->at, err));
   else
     BC_RET(bc_buf_put(&w->buffer, p, n, err));
   w->at += n;

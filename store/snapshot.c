@@ -11,21 +11,29 @@
 
 /* ---- snapshot ---- */
 
+/* Room was made for as many as the tables say they hold; a damaged table may say anything. */
+typedef struct loading {
+  bc_schema *s;
+  uint64_t max_grids, max_modalities;
+} loading;
+
 static bc_status load_grid(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
 {
-  bc_schema *s = ctx;
+  const loading *l = ctx;
+  bc_schema *s = l->s;
   (void)stop;
-  if (key.n != 1 || key.p[0] != s->n_grids)
+  if (key.n != 1 || key.p[0] != s->n_grids || s->n_grids == l->max_grids)
     return BC_FAIL(err, BC_E_CORRUPT, "index: grids: run bctool reindex");
   return bc_grid_decode(value, &s->grids[s->n_grids++], err);
 }
 
 static bc_status load_modality(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
 {
-  bc_schema *s = ctx;
+  const loading *l = ctx;
+  bc_schema *s = l->s;
   (void)stop;
   bc_modality *m = &s->modalities[s->n_modalities];
-  if (key.n != 2 || bc_be16(key.p) != s->n_modalities)
+  if (key.n != 2 || bc_be16(key.p) != s->n_modalities || s->n_modalities == l->max_modalities)
     return BC_FAIL(err, BC_E_CORRUPT, "index: variables: run bctool reindex");
   BC_RET(bc_modality_decode(value, m, err));
   s->n_modalities++;
@@ -50,8 +58,9 @@ static bc_status load_schema(bc_txn *t, uint64_t counter, bc_schema **out, bc_er
   s->grids = bc_calloc((size_t)grids, sizeof *s->grids);
   s->modalities = bc_calloc((size_t)mods + 1, sizeof *s->modalities);
   if (s->grids == NULL || s->modalities == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory"));
-  BC_TRY(bc_txn_each(t, BC_TABLE_GRIDS, (bc_bytes){ NULL, 0 }, load_grid, s, err));
-  BC_TRY(bc_txn_each(t, BC_TABLE_MODALITIES, (bc_bytes){ NULL, 0 }, load_modality, s, err));
+  loading l = { s, grids, mods };
+  BC_TRY(bc_txn_each(t, BC_TABLE_GRIDS, (bc_bytes){ NULL, 0 }, load_grid, &l, err));
+  BC_TRY(bc_txn_each(t, BC_TABLE_MODALITIES, (bc_bytes){ NULL, 0 }, load_modality, &l, err));
   *out = s;
   s = NULL;
 out:
@@ -73,7 +82,8 @@ static bc_status get_schema(bc_snapshot *s, bc_err *err)
     if (st == BC_OK) {
       bc_schema_unref(have);
       s->st->schema = have = fresh;
-      bc_store_drop_unused(s->st); /* compaction counts as a change: maps of unlinked files would keep their space */
+      bc_store_drop_unused(
+          s->st); /* compaction counts as a change: maps of unlinked files would keep their space */
     }
   }
   if (st == BC_OK) {
@@ -214,6 +224,19 @@ static bc_status get_segment(const bc_snapshot *s, uint32_t id, bc_segment **out
   return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 " is missing: run bctool verify", id);
 }
 
+/* Readers make room by what the variable says and decode by what the head says: the two must agree. */
+static bc_status check_fits(const bc_snapshot *s, const bc_tile_key *key, const bc_tile_head *h, bc_err *err)
+{
+  const bc_modality *m = bc_snapshot_modality(s, key->modality);
+  bool fits = m != NULL && h->dtype == m->dtype && key->cell >> BC_CELL_BITS == m->grid;
+  for (uint32_t l = 0; fits && l < h->nl; l++)
+    fits = bc_tile_level(h, l) < BC_MAX(m->n_levels, 1);
+  if (fits) return BC_OK;
+  return BC_FAIL(err, BC_E_CORRUPT,
+                 "a tile of %s values that does not fit its variable: run bctool verify",
+                 bc_dtype_name(h->dtype));
+}
+
 bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
                            bc_err *err)
 {
@@ -228,8 +251,9 @@ bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile
   BC_TRY(bc_tile_head_parse(head, &out->head, err));
   if (!bc_tile_key_equal(key, &out->head.key) || out->head.payload_bytes != rec->stored)
     BC_TRY(BC_FAIL(err, BC_E_CORRUPT,
-                   "%s: the index points to another tile in segment %" PRIu32 ": run bctool reindex",
-                   bc_snapshot_tile_text(s, key, text, sizeof text), rec->head_segment));
+                   "the index points to another tile in segment %" PRIu32 ": run bctool reindex",
+                   rec->head_segment));
+  BC_TRY(check_fits(s, key, &out->head, err));
   if (rec->stored > 0) {
     if (rec->segment == rec->head_segment)
       out->seg = bc_segment_ref(out->head_seg);
@@ -239,6 +263,11 @@ bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile
   }
 out:
   if (st != BC_OK) bc_tile_close(out);
+  if (st <= BC_E_CORRUPT && st > BC_E_IO && err != NULL) {
+    bc_err why = *err;
+    (void)bc_err_set(err, st, why.domain, why.sys, why.file, why.line, "%s: %s",
+                     bc_snapshot_tile_text(s, key, text, sizeof text), why.msg);
+  }
   return st;
 }
 

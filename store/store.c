@@ -5,6 +5,9 @@
 
 /* Maps that nobody uses are let go beyond this: the kernel allows 65,530 maps to a process. */
 #define OPEN_SEGMENTS 8192
+/* A writer has all pages of an index up to this size looked at (256 MiB, about 0.1 s), of a larger one those
+ * above the entries: damage in the others it meets unchecked. verify looks at all. */
+#define CHECKED_PAGES 65536
 
 /* ---- open and close ---- */
 
@@ -77,6 +80,8 @@ bc_status bc_store_open(const char *path, unsigned flags, bc_store **out, bc_err
   if (s->published) flags |= BC_OPEN_NOLOCK;
   if (flags & BC_OPEN_WRITE) BC_TRY(take_lock(s, err));
   BC_TRY(open_index(s, flags, err));
+  /* What only reads checks what it uses; a writer uses LMDB, which checks nothing. */
+  if (flags & BC_OPEN_WRITE) BC_TRY(bc_index_check(s->ix, CHECKED_PAGES, err));
   s->write = (flags & BC_OPEN_WRITE) != 0;
   *out = s;
   s = NULL;
@@ -111,7 +116,7 @@ void bc_schema_unref(bc_schema *s)
 void bc_store_close(bc_store *st)
 {
   if (st == NULL) return;
-  for (size_t i = 0; i < st->open_cap; i++)
+  for (size_t i = 0; i < st->n_open; i++)
     bc_segment_unref(st->open[i]);
   bc_free(st->open);
   bc_schema_unref(st->schema);
@@ -135,39 +140,66 @@ bc_status bc_store_check_process(const bc_store *st, bc_err *err)
 
 /* ---- segments ---- */
 
-void bc_store_drop_unused(bc_store *st)
+/* Sorted by number, not indexed by it: an index may name any number, and a table up to there would be huge.
+ */
+static size_t place_of(const bc_store *st, uint32_t id)
 {
-  for (size_t i = 0; i < st->open_cap; i++) {
-    if (st->open[i] == NULL || bc_segment_refs(st->open[i]) > 1) continue;
-    bc_segment_unref(st->open[i]);
-    st->open[i] = NULL;
-    st->n_open--;
+  size_t lo = 0, hi = st->n_open;
+  while (lo < hi) {
+    const size_t mid = lo + (hi - lo) / 2;
+    if (bc_segment_number(st->open[mid]) < id)
+      lo = mid + 1;
+    else
+      hi = mid;
   }
+  return lo;
 }
 
-static bc_status open_segment(bc_store *st, uint32_t id, bc_err *err)
+static bool is_open(const bc_store *st, size_t at, uint32_t id)
 {
-  if (id >= st->open_cap) {
-    const size_t cap = BC_MAX((size_t)id + 64, st->open_cap * 2);
+  return at < st->n_open && bc_segment_number(st->open[at]) == id;
+}
+
+void bc_store_drop_unused(bc_store *st)
+{
+  size_t kept = 0;
+  for (size_t i = 0; i < st->n_open; i++) {
+    if (bc_segment_refs(st->open[i]) > 1)
+      st->open[kept++] = st->open[i];
+    else
+      bc_segment_unref(st->open[i]);
+  }
+  st->n_open = kept;
+}
+
+static bc_status open_segment(bc_store *st, uint32_t id, size_t *at, bc_err *err)
+{
+  bc_segment *seg = NULL;
+  *at = place_of(st, id);
+  if (is_open(st, *at, id)) return BC_OK;
+  if (st->n_open >= OPEN_SEGMENTS) bc_store_drop_unused(st);
+  if (st->n_open == st->open_cap) {
+    const size_t cap = BC_MAX(st->open_cap * 2, 64);
     bc_segment **p = bc_realloc(st->open, cap * sizeof(bc_segment *));
     if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "store: no memory for %zu segments", cap);
-    memset(p + st->open_cap, 0, (cap - st->open_cap) * sizeof(bc_segment *));
     st->open = p;
     st->open_cap = cap;
   }
-  if (st->open[id] != NULL) return BC_OK;
-  if (st->n_open >= OPEN_SEGMENTS) bc_store_drop_unused(st);
-  BC_RET(bc_segment_open(st->segments, id, st->uuid, false, &st->open[id], err));
+  BC_RET(bc_segment_open(st->segments, id, st->uuid, false, &seg, err));
+  *at = place_of(st, id);
+  memmove(&st->open[*at + 1], &st->open[*at], (st->n_open - *at) * sizeof(bc_segment *));
+  st->open[*at] = seg;
   st->n_open++;
   return BC_OK;
 }
 
 bc_status bc_store_segment(bc_store *st, uint32_t id, bc_segment **out, bc_err *err)
 {
+  size_t at = 0;
   *out = NULL;
   pthread_mutex_lock(&st->mutex);
-  const bc_status s = open_segment(st, id, err);
-  if (s == BC_OK) *out = bc_segment_ref(st->open[id]);
+  const bc_status s = open_segment(st, id, &at, err);
+  if (s == BC_OK) *out = bc_segment_ref(st->open[at]);
   pthread_mutex_unlock(&st->mutex);
   return s;
 }
@@ -175,10 +207,11 @@ bc_status bc_store_segment(bc_store *st, uint32_t id, bc_segment **out, bc_err *
 void bc_store_forget(bc_store *st, uint32_t id)
 {
   pthread_mutex_lock(&st->mutex);
-  if (id < st->open_cap && st->open[id] != NULL) {
-    bc_segment_unref(st->open[id]);
-    st->open[id] = NULL;
+  const size_t at = place_of(st, id);
+  if (is_open(st, at, id)) {
+    bc_segment_unref(st->open[at]);
     st->n_open--;
+    memmove(&st->open[at], &st->open[at + 1], (st->n_open - at) * sizeof(bc_segment *));
   }
   pthread_mutex_unlock(&st->mutex);
 }

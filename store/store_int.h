@@ -41,7 +41,7 @@ struct bc_store {
   bc_index *ix;
   pthread_mutex_t mutex; /* guards what follows */
   bc_schema *schema;
-  bc_segment **open; /* by number; each holds a reference */
+  bc_segment **open; /* n_open, sorted by number; each holds a reference */
   size_t open_cap, n_open;
 };
 

@@ -93,20 +93,6 @@ static bc_status load(bc_writer *w, bc_snapshot *s, bc_err *err)
   return BC_OK;
 }
 
-/* Highest segment number among the files, whether the index knows it or not. */
-static bc_status highest_segment(const bc_store *st, uint32_t *out, bc_err *err)
-{
-  char **names = NULL;
-  size_t n = 0;
-  uint32_t id = 0;
-  *out = 0;
-  BC_RET(bc_os_list(st->segments, &names, &n, err));
-  for (size_t i = 0; i < n; i++)
-    if (bc_segment_id(names[i], &id) && id > *out) *out = id;
-  bc_os_list_free(names, n);
-  return BC_OK;
-}
-
 static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err);
 
 /*
@@ -115,22 +101,29 @@ static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err
  */
 static bc_status roll_forward(bc_store *st, uint32_t *next_segment, bc_err *err)
 {
-  uint32_t highest = 0;
+  char **names = NULL;
+  size_t n = 0;
+  uint32_t id = 0, highest = 0;
   uint64_t next = 0;
   bc_txn *t = NULL;
   BC_RET(bc_txn_begin(st->ix, false, &t, err));
-  const bc_status got = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
+  bc_status s = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
   bc_txn_abort(t);
-  BC_RET(got);
-  BC_RET(highest_segment(st, &highest, err));
-  for (uint64_t id = next; id <= highest; id++) {
-    const bc_status s = apply_segment(st, (uint32_t)id, true, err);
-    const bool not_whole = s == BC_E_NOTFOUND || (s <= BC_E_CORRUPT && s > BC_E_IO);
-    if (s != BC_OK && !not_whole) return s;
+  if (s == BC_OK) s = bc_os_list(st->segments, &names, &n, err);
+  /* The files that are there, in order of their names, which is that of their numbers; a stray one may have
+   * any number, so that counting up to it could take hours. */
+  for (size_t i = 0; s == BC_OK && i < n; i++) {
+    if (!bc_segment_id(names[i], &id)) continue;
+    highest = id;
+    if (id >= next) s = apply_segment(st, id, true, err);
+    if (s == BC_E_NOTFOUND || (s <= BC_E_CORRUPT && s > BC_E_IO)) s = BC_OK; /* not whole */
   }
-  if (highest >= UINT32_MAX - 1) return BC_FAIL(err, BC_E_RANGE, "%s: no segment number is left", st->path);
+  bc_os_list_free(names, n);
+  if (s == BC_OK && highest >= UINT32_MAX - 1)
+    s = BC_FAIL(err, BC_E_RANGE, "%s: segment %" PRIu32 " is there, and no greater number is left", st->path,
+                highest);
   *next_segment = highest + 1;
-  return BC_OK;
+  return s;
 }
 
 bc_status bc_writer_open(bc_store *store, bc_writer **out, bc_err *err)
