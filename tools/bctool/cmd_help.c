@@ -7,6 +7,7 @@
 #include "store/store.h"
 #include "tools/bctool/cmd.h"
 #include "tools/bctool/help.h"
+#include "tools/bctool/json_out.h"
 #include "tools/bctool/ui.h"
 
 /* ---- help ---- */
@@ -94,19 +95,47 @@ const bct_cmd bct_cmd_help = {
 
 typedef struct version_args {
   bct_common common;
+  bool json;
 } version_args;
+
+static const bct_opt k_version_opts[] = {
+  BCT_OPT(FLAG, 0, "json", NULL, version_args, json, "print JSON, with compiler and libraries"),
+  BCT_OPTS_END,
+};
 
 static const bct_example k_version_examples[] = {
   { "bctool version -v", "what a bug report needs: compiler and libraries too" },
   { NULL, NULL },
 };
 
+static int version_json(void)
+{
+  bc_json *const j = bct_json_open();
+
+  if (j == NULL) return BCT_EXIT_MACHINE;
+  bc_json_begin_object(j, NULL);
+  bc_json_str(j, "version", bc_version());
+  bc_json_begin_array(j, "details");
+  for (const char *p = bc_version_details(); *p != '\0';) {
+    char line[256];
+    const size_t n = strcspn(p, "\n");
+    (void)snprintf(line, sizeof line, "%.*s", (int)n, p);
+    bc_json_str(j, NULL, line);
+    p += n + (p[n] == '\n' ? 1 : 0);
+  }
+  bc_json_end(j);
+  bc_json_end(j);
+  return bct_json_print(j);
+}
+
 static int run_version(const bct_cmd *self, int argc, char **argv)
 {
   version_args a = { 0 };
   int rc = bct_parse(self, argc, argv, &a);
 
-  if (rc == BCT_GO) {
+  if (rc == BCT_GO && a.json) {
+    rc = version_json();
+  } else if (rc == BCT_GO) {
     (void)printf("bctool %s\n", bc_version());
     if (a.common.verbose) (void)fputs(bc_version_details(), stdout);
     rc = BCT_EXIT_OK;
@@ -121,6 +150,7 @@ const bct_cmd bct_cmd_version = {
   .brief = "version; with -v compiler and libraries",
   .usage = "[-v]",
   .operands = "",
+  .opts = k_version_opts,
   .examples = k_version_examples,
   .run = run_version,
 };

@@ -69,6 +69,7 @@ static const bct_opt k_plot_opts[] = {
   BCT_HEADING("Plan"),
   BCT_OPT(SIZE, 0, "memory", "SIZE", query_args, memory, "most memory to use (256M)"),
   BCT_OPT(INT, 0, "threads", "N", query_args, threads, "threads that decode (1)"),
+  BCT_OPT(FLAG, 0, "json", NULL, query_args, json, "print what was drawn, and where to, as JSON"),
   BCT_OPTS_END,
 };
 
@@ -116,7 +117,8 @@ static void json_var(bc_json *j, const bc_query *q, const bc_var *v, size_t i)
   bc_json_end(j);
 }
 
-static int plan_json(const bc_query *q)
+/* file: the picture that was written, or NULL. */
+static int plan_json(const bc_query *q, const char *file)
 {
   const bc_var *const *vars;
   const size_t n = bc_query_vars(q, &vars);
@@ -126,6 +128,7 @@ static int plan_json(const bc_query *q)
   if (j == NULL) return BCT_EXIT_MACHINE;
   bc_query_get_cost(q, -1, &c);
   bc_json_begin_object(j, NULL);
+  if (file != NULL) bc_json_str(j, "file", file);
   bc_json_uint(j, "snapshot", c.snapshot);
   bc_json_begin_array(j, "variables");
   for (size_t i = 0; i < n; i++)
@@ -177,7 +180,7 @@ static int print_plan(const query_args *a, const bc_query *q)
       peak[BCT_TEXT_MAX];
   bc_query_cost c;
 
-  if (a->json) return plan_json(q);
+  if (a->json) return plan_json(q, NULL);
   if (a->explain) {
     const int rc = explain_table(q);
     if (rc != BCT_EXIT_OK) return rc;
@@ -283,6 +286,8 @@ static int answer(query_job *job)
   } else if (strcmp(job->sink.format, "png") == 0) {
     if (bct_draw(job->store, &job->sel, &job->opts, &job->sink, job->path, &err) != BC_OK)
       rc = bct_fail(&err);
+    else if (a->json)
+      rc = plan_json(q, job->path);
   } else {
     bct_say_answer(q);
     if (bct_write_answer(q, &job->sink, job->path, &err) != BC_OK) rc = bct_fail(&err);
@@ -322,6 +327,8 @@ static int run_plot(const bct_cmd *self, int argc, char **argv)
 
   if (rc == BCT_GO && a.sel.vars.n == 0) rc = bct_usage("--var is missing (see: bctool help plot)");
   if (rc == BCT_GO && a.output == NULL) rc = bct_usage("-o FILE.png is missing (see: bctool help plot)");
+  if (rc == BCT_GO && a.json && strcmp(a.output, "-") == 0)
+    rc = bct_usage("--json and -o - both want stdout: give -o FILE.png");
   if (rc == BCT_GO) rc = run_job(&a);
   bct_args_free(self, &a);
   return rc;

@@ -54,8 +54,9 @@ static void json_damage(void *ctx, const bc_damage *d)
     bc_json_str(j, "name", d->name);
     bc_json_uint(j, "cell", d->cell);
     bc_json_time(j, "time", d->time);
-    bc_json_str(j, "source", d->source);
   }
+  bc_json_str(j, "source", d->source);
+  bc_json_str(j, "command", d->command);
   bc_json_end(j);
 }
 

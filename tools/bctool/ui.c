@@ -98,6 +98,9 @@ int bct_fail(const bc_err *err)
     if (err->sys != 0) (void)fprintf(stderr, ", %s %d", err->domain, err->sys);
     (void)fprintf(stderr, ", raised at %s:%d\n", err->file, err->line);
   }
+  /* What may not be written because of the file system is the machine's affair; a published store is the
+   * user's. */
+  if (err->code == BC_E_READONLY && err->sys != 0) return BCT_EXIT_MACHINE;
   return bct_exit_code(err->code);
 }
 
