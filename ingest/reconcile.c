@@ -258,7 +258,7 @@ static bool superseded(const bc_job *j, const bc_tile_head *h)
   return true;
 }
 
-/* A tile whose head cannot be read may hold anything: it goes, or no query over it would ever answer again. */
+/* A tile whose head cannot be read may hold anything: it goes, or no query over it would answer again. */
 static bc_status drop_superseded(reconcile *r, const bc_job *j, size_t i, bc_err *err)
 {
   bc_tile t;

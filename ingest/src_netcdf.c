@@ -15,6 +15,7 @@
 #define MAX_ATT_NUMBERS 4096u  /* of one attribute; longer ones are passed over */
 #define MAX_ATT_TEXT    65536u /* bytes of one attribute; longer ones are passed over */
 #define MAX_GROUPS      1024u
+#define NAME_ROOM       (NC_MAX_NAME + 64) /* HDF5's own names may be a little longer */
 
 /* ---- errors ---- */
 static bc_status nc_status(int code)
@@ -152,7 +153,7 @@ out:
 static bc_status read_att(bc_nc *nc, int grp, int var, int k, bc_nc_att *att, bool *used, bc_err *err)
 {
   bc_status st = BC_OK;
-  char name[NC_MAX_NAME + 1] = { 0 };
+  char name[NAME_ROOM] = { 0 };
   nc_type type = NC_NAT;
   bc_raw raw;
 
@@ -242,7 +243,7 @@ static bc_status list_groups(bc_nc *nc, group_list *g, bc_err *err)
     }
     NC_TRY(nc_inq_grps(g->id[i], &n, ids), "groups");
     for (int k = 0; k < n; k++) {
-      char name[NC_MAX_NAME + 1] = { 0 };
+      char name[NAME_ROOM] = { 0 };
       NC_TRY(nc_inq_grpname(ids[k], name), "groups");
       g->id[g->n] = ids[k];
       g->path[g->n] = join_path(nc, g->path[i], name);
@@ -284,7 +285,7 @@ static bc_status read_dims(bc_nc *nc, const group_list *g, bc_nc_dim *dims, bc_e
     int n = 0;
     NC_TRY(nc_inq_dimids(g->id[i], &n, ids, 0), "dimensions");
     for (int k = 0; k < n && at < nc->n_dims; k++, at++) {
-      char name[NC_MAX_NAME + 1] = { 0 };
+      char name[NAME_ROOM] = { 0 };
       NC_TRY(nc_inq_dim(g->id[i], ids[k], name, &dims[at].len), "dimensions");
       dims[at].id = ids[k];
       dims[at].name = bc_arena_text(&nc->arena, name, strlen(name));
@@ -332,7 +333,7 @@ out:
 static bc_status read_var(bc_nc *nc, int grp, const char *group, int id, bc_nc_var *v, bc_err *err)
 {
   bc_status st = BC_OK;
-  char name[NC_MAX_NAME + 1] = { 0 };
+  char name[NAME_ROOM] = { 0 };
   nc_type type = NC_NAT;
   int n_atts = 0;
 

@@ -45,7 +45,7 @@ typedef struct run {
   pieces second; /* second copies, which follow their first ones */
   uint64_t chunk_bytes, second_bytes, chunk_room;
   uint64_t committed; /* tiles written before the last commit */
-  uint16_t modality; /* that is worked on */
+  uint16_t modality;  /* that is worked on */
   bool surveying;
 } run;
 
@@ -146,12 +146,14 @@ static bc_status load_segments(run *r, bc_err *err)
   return BC_OK;
 }
 
-static bc_status segs_of(const run *r, const bc_tile_rec *rec, bc_seg_state **head, bc_seg_state **payload, bc_err *err)
+static bc_status segs_of(const run *r, const bc_tile_rec *rec, bc_seg_state **head, bc_seg_state **payload,
+                         bc_err *err)
 {
   *head = bc_compact_seg(&r->c, rec->head_segment);
   *payload = rec->stored == 0 ? NULL : bc_compact_seg(&r->c, rec->segment);
   if (*head != NULL && (*payload != NULL || rec->stored == 0)) return BC_OK;
-  return BC_FAIL(err, BC_E_CORRUPT, "index: a tile lies in segment %" PRIu32 ", which is not there: run bctool reindex",
+  return BC_FAIL(err, BC_E_CORRUPT,
+                 "index: a tile lies in segment %" PRIu32 ", which is not there: run bctool reindex",
                  *head == NULL ? rec->head_segment : rec->segment);
 }
 
@@ -193,7 +195,8 @@ static bool is_merged(const pieces *g, uint32_t i)
   return any;
 }
 
-static bc_status walk(run *r, const bc_tile_key *from, bc_pair_fn each, bc_status (*end)(run *, bc_err *), bc_err *err)
+static bc_status walk(run *r, const bc_tile_key *from, bc_pair_fn each, bc_status (*end)(run *, bc_err *),
+                      bc_err *err)
 {
   uint8_t key[BC_TILE_KEY_BYTES];
   bc_bytes start = { NULL, 0 };
@@ -278,8 +281,8 @@ static bc_status check_counts(run *r, bc_err *err)
     BC_RET(bc_snapshot_usage(r->snap, (uint16_t)i, &u, err));
     if (u.n_tiles != r->tiles[i])
       return BC_FAIL(err, BC_E_CORRUPT,
-                     "index: %" PRIu64 " tiles of %s/%s, its usage says %" PRIu64 ": run bctool reindex", r->tiles[i],
-                     m->group, m->name, u.n_tiles);
+                     "index: %" PRIu64 " tiles of %s/%s, its usage says %" PRIu64 ": run bctool reindex",
+                     r->tiles[i], m->group, m->name, u.n_tiles);
     r->c.report->tiles_before += u.n_tiles;
   }
   return BC_OK;
@@ -294,7 +297,8 @@ static bc_status survey(run *r, bc_err *err)
   if (r->tiles == NULL || r->work == NULL || r->twin == NULL) return no_memory(err);
   for (size_t i = 0; i < r->n_modalities; i++)
     for (size_t j = 0; j < r->n_modalities; j++)
-      if (i != j && strcmp(bc_snapshot_modality(r->snap, i)->name, bc_snapshot_modality(r->snap, j)->name) == 0)
+      if (i != j &&
+          strcmp(bc_snapshot_modality(r->snap, i)->name, bc_snapshot_modality(r->snap, j)->name) == 0)
         r->twin[i] = true;
   r->surveying = true;
   BC_RET(walk(r, NULL, survey_tile, end_survey_group, err));
@@ -617,8 +621,9 @@ static bc_status set_limits(run *r, const bc_compact_opts *opts, uint64_t *memor
   uint64_t m = opts == NULL ? 0 : opts->memory;
   if (m == 0) m = BC_MAX(BC_MIN(bc_os_physical_memory() / 4, DEFAULT_MEMORY), LEAST_MEMORY);
   if (m < LEAST_MEMORY)
-    return BC_FAIL(err, BC_E_BUDGET, "compact: needs at least %" PRIu64 " bytes of memory, allowed are %" PRIu64,
-                   LEAST_MEMORY, m);
+    return BC_FAIL(err, BC_E_BUDGET,
+                   "compaction needs at least %" PRIu64 " MiB of memory, %" PRIu64 " bytes are allowed",
+                   LEAST_MEMORY >> 20, m);
   r->target = opts == NULL || opts->segment_bytes == 0 ? DEFAULT_SEGMENT : opts->segment_bytes;
   r->most = (size_t)(BC_MIN(m, (uint64_t)1 << 40) / 8 / TILE_MEMORY);
   r->chunk_room = r->target / 4;

@@ -38,8 +38,9 @@ bc_status bc_merge_run(bc_merger *m, bc_snapshot *snap, const bc_piece *const *p
 typedef struct bc_seg_state {
   uint32_t id;
   uint64_t file_bytes, payload_bytes, count; /* of the file; count: directory entries */
-  uint64_t live, merging; /* payload bytes that tiles refer to; of these, those of pieces that will be merged */
-  uint64_t heads, refs;   /* tiles whose head is here; the same, and those whose payload is */
+  uint64_t live,
+      merging;          /* payload bytes that tiles refer to; of these, those of pieces that will be merged */
+  uint64_t heads, refs; /* tiles whose head is here; the same, and those whose payload is */
   bool readable;
   bool moving; /* all its tiles go elsewhere */
   bool retired;
@@ -61,7 +62,8 @@ bc_seg_state *bc_compact_seg(const bc_compaction *c, uint32_t id); /* NULL: none
 void bc_compact_note(const bc_compaction *c, const bc_err *e);
 /*
  * Commit what waits. Segments that nothing refers to any more are retired with it and unlinked: with the last
- * commit, or when they are worth it, because each such commit counts usage anew in a walk over the whole index.
+ * commit, or when they are worth it, because each such commit counts usage anew in a walk over the whole
+ * index.
  */
 bc_status bc_compact_commit(bc_compaction *c, bool last, bc_err *err) BC_MUST_CHECK;
 /* Unlink what interrupted runs left: files that a commit has retired, and unfinished ones. */

@@ -27,8 +27,8 @@ typedef struct part { /* a piece, while planning */
 
 typedef struct set { /* pieces that become one */
   extent e;
-  int64_t *times; /* e.t: owned */
-  size_t low, n;  /* lowest piece, number of pieces */
+  int64_t *times;      /* e.t: owned */
+  size_t low, n;       /* lowest piece, number of pieces */
   bool packed, fitted; /* holds pieces of packed integers; of other values that are not constant */
 } set;
 
@@ -115,8 +115,7 @@ static bool levels_hold(const extent *a, const extent *b)
 /* The boxes together are a box: side by side along one axis. */
 static bool boxes_join(const extent *a, const extent *b)
 {
-  if (a->y0 == b->y0 && a->ny == b->ny)
-    return a->x0 <= b->x0 + b->nx && b->x0 <= a->x0 + a->nx;
+  if (a->y0 == b->y0 && a->ny == b->ny) return a->x0 <= b->x0 + b->nx && b->x0 <= a->x0 + a->nx;
   return a->x0 == b->x0 && a->nx == b->nx && a->y0 <= b->y0 + b->ny && b->y0 <= a->y0 + a->ny;
 }
 
@@ -277,8 +276,8 @@ static bool packings_clash(const part *a, const part *b)
 /* Past the last piece that may be in a set. */
 static size_t end_of(const plan *p, size_t s) { return p->sets[s].n == 1 ? p->sets[s].low + 1 : p->n; }
 
-/* Integers stay integers: values of the two kinds together would have to be stored as floats, which takes more
- * room than the pieces do. */
+/* Integers stay integers: values of the two kinds together would have to be stored as floats, which takes
+ * more room than the pieces do. */
 static bool kinds_clash(const plan *p, size_t a, size_t b)
 {
   const set *s = &p->sets[a], *r = &p->sets[b];
@@ -377,7 +376,8 @@ static bc_status join_alike(const bc_merger *m, plan *p, bc_err *err)
     BC_RET(add_set(p, i, err));
     const size_t fresh = p->n_sets - 1;
     for (size_t s = fresh; s-- > 0;) {
-      if (!same_box(&p->sets[s].e, &p->sets[fresh].e) || !same_levels(&p->sets[s].e, &p->sets[fresh].e)) continue;
+      if (!same_box(&p->sets[s].e, &p->sets[fresh].e) || !same_levels(&p->sets[s].e, &p->sets[fresh].e))
+        continue;
       if (!can_join(m, p, s, fresh)) continue;
       BC_RET(join(p, s, fresh, err));
       bc_free(p->sets[fresh].times);
@@ -458,7 +458,7 @@ typedef struct merged {
   uint32_t nl;
   uint32_t *sources;
   uint32_t n_sources;
-  float *v; /* [nt][nl][ny][nx] */
+  float *v;           /* [nt][nl][ny][nx] */
   size_t step, plane; /* values */
   bc_packing *packing;
   int16_t *q;
@@ -571,7 +571,8 @@ static bc_status decode_block(merged *g, const bc_tile *t, uint32_t b, bc_err *e
   bc_block_place at;
   bc_tile_block(h, b, &at);
   const size_t level = find_level(g, bc_tile_level(h, at.l));
-  float *const to = g->v + level * g->plane + (size_t)(h->y0 + at.y0 - g->e.y0) * g->e.nx + (h->x0 + at.x0 - g->e.x0);
+  float *const to =
+      g->v + level * g->plane + (size_t)(h->y0 + at.y0 - g->e.y0) * g->e.nx + (h->x0 + at.x0 - g->e.x0);
   for (uint32_t i = 0; i < at.nt;) {
     const size_t k = find_time(g, bc_tile_time(h, at.t0 + i));
     size_t apart = 1;
@@ -629,7 +630,8 @@ static bool find_integer(float v, const bc_packing *p, int32_t *k)
   if (!(fabs(guess) <= 32769)) return false;
   for (int d = 0; d < 3; d++) {
     *k = (int32_t)guess + (d == 2 ? -1 : d);
-    if (*k >= INT16_MIN && *k <= INT16_MAX && bits_of((float)((double)*k * p->scale + p->offset)) == bits_of(v))
+    if (*k >= INT16_MIN && *k <= INT16_MAX &&
+        bits_of((float)((double)*k * p->scale + p->offset)) == bits_of(v))
       return true;
   }
   return false;
@@ -714,8 +716,8 @@ static bc_status encode(merged *g, const bc_grid *grid, bc_err *err)
   return bc_tile_encode(g->m->encoder, &in, &opts, &g->m->head, &g->m->payload, err);
 }
 
-bc_status bc_merge_run(bc_merger *m, bc_snapshot *snap, const bc_piece *const *pieces, size_t n, bc_bytes *head,
-                       bc_bytes *payload, bc_err *err)
+bc_status bc_merge_run(bc_merger *m, bc_snapshot *snap, const bc_piece *const *pieces, size_t n,
+                       bc_bytes *head, bc_bytes *payload, bc_err *err)
 {
   bc_status st = BC_OK;
   plan p = { 0 };
@@ -731,7 +733,8 @@ bc_status bc_merge_run(bc_merger *m, bc_snapshot *snap, const bc_piece *const *p
   const bc_modality *mod = bc_snapshot_modality(snap, pieces[0]->key.modality);
   const bc_grid *grid = mod == NULL ? NULL : bc_snapshot_grid(snap, mod->grid);
   if (grid == NULL)
-    BC_TRY(BC_FAIL(err, BC_E_CORRUPT, "index: a tile of variable %d: run bctool reindex", pieces[0]->key.modality));
+    BC_TRY(BC_FAIL(err, BC_E_CORRUPT, "index: a tile of variable %d: run bctool reindex",
+                   pieces[0]->key.modality));
   BC_TRY(encode(&g, grid, err));
   *head = (bc_bytes){ m->head.p, m->head.n };
   *payload = (bc_bytes){ m->payload.p, m->payload.n };

@@ -2,9 +2,9 @@
  * Commits of a compaction, and the end of segments.
  *
  * The index has to come out the same when it is made anew from the segments that are left. So the commit that
- * retires segments carries on what their records said: the modalities (all of them), the sources, and those of
- * their drops that still have something to hide: a key that is not in the index, but in a segment older than
- * the drop that stays.
+ * retires segments carries on what their records said: the modalities (all of them), the sources, and those
+ * of their drops that still have something to hide: a key that is not in the index, but in a segment older
+ * than the drop that stays.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -127,7 +127,8 @@ static void unique_drops(carry *k)
   size_t n = 0;
   if (k->n_drops > 1) qsort(k->drops, k->n_drops, sizeof *k->drops, by_key);
   for (size_t i = 0; i < k->n_drops; i++)
-    if (n == 0 || memcmp(k->drops[n - 1].key, k->drops[i].key, BC_TILE_KEY_BYTES) != 0) k->drops[n++] = k->drops[i];
+    if (n == 0 || memcmp(k->drops[n - 1].key, k->drops[i].key, BC_TILE_KEY_BYTES) != 0)
+      k->drops[n++] = k->drops[i];
   k->n_drops = n;
 }
 
@@ -204,7 +205,8 @@ static bc_status carry_sources(carry *k, bc_err *err)
     bc_put_be32(key, k->ids[i]);
     const bc_status st = bc_txn_get(k->t, BC_TABLE_SOURCES, (bc_bytes){ key, sizeof key }, &v, err);
     if (st == BC_E_NOTFOUND)
-      return BC_FAIL(err, BC_E_CORRUPT, "index: source %" PRIu32 " is not there: run bctool reindex", k->ids[i]);
+      return BC_FAIL(err, BC_E_CORRUPT, "index: source %" PRIu32 " is not there: run bctool reindex",
+                     k->ids[i]);
     BC_RET(st);
     BC_RET(bc_buf_u32(&k->sources, (uint32_t)v.n, err));
     BC_RET(bc_buf_put(&k->sources, v.p, v.n, err));

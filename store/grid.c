@@ -10,7 +10,12 @@
 
 #include "store/base.h"
 
-enum { MAX_CELLS_PER_SIDE = 1 << (BC_CELL_BITS / 2), MAX_CELL = 4096 };
+enum {
+  MAX_CELLS_PER_SIDE = 1 << (BC_CELL_BITS / 2),
+  MAX_CELL = 4096,
+  MAX_FULL = 1 << 20 /* nodes per side of a grid that is one cell, as of a tile */
+};
+#define FARTHEST 1e12 /* degrees or metres: beyond are no places, and sums lose what they mean */
 
 /* Nearest multiple of 1e-9: sums of steps come out as the decimals that a person would write. The sum with
  * 0.0 turns -0.0 into 0.0. */
@@ -579,6 +584,10 @@ bc_status bc_grid_check(const bc_grid *g, bc_err *err)
   if (g->cell > MAX_CELL)
     return BC_FAIL(err, BC_E_INVAL, "grid %s: cells of %" PRIu32 " nodes per side: %d are allowed", g->name,
                    g->cell, MAX_CELL);
+  if (g->cell == 0 && (g->ny > MAX_FULL || g->nx > MAX_FULL))
+    return BC_FAIL(err, BC_E_INVAL,
+                   "grid %s: %" PRIu32 " x %" PRIu32 " nodes in one cell: %d per side are allowed", g->name,
+                   g->ny, g->nx, MAX_FULL);
   if (bc_grid_cells_y(g) > MAX_CELLS_PER_SIDE || bc_grid_cells_x(g) > MAX_CELLS_PER_SIDE)
     return BC_FAIL(err, BC_E_INVAL,
                    "grid %s: %" PRIu32 " x %" PRIu32 " cells: %d per side are allowed, make them larger",

@@ -81,8 +81,8 @@ static bc_status put_segment(publishing *p, uint32_t id, uint64_t bytes, bc_err 
   if (st != BC_OK) goto out;
   if (bc_segment_bytes(seg) != bytes)
     BC_TRY(BC_FAIL(err, BC_E_CORRUPT,
-                   "segment %" PRIu32 ": %" PRIu64 " bytes, the index says %" PRIu64 ": run bctool verify", id,
-                   bc_segment_bytes(seg), bytes));
+                   "segment %" PRIu32 ": %" PRIu64 " bytes, the index says %" PRIu64 ": run bctool verify",
+                   id, bc_segment_bytes(seg), bytes));
   st = try_link(p, from, to, &linked, err);
   p->moved = p->moved || st == BC_E_NOTFOUND;
   if (st != BC_OK) goto out;
@@ -198,8 +198,7 @@ static bc_status check_dest(const publishing *p, const char *dest, bool *there, 
   bc_store *old = NULL;
   *there = bc_os_exists(dest);
   if (!*there) return BC_OK;
-  if (p->opts == NULL || !p->opts->overwrite)
-    return BC_FAIL(err, BC_E_EXISTS, "%s: exists already", dest);
+  if (p->opts == NULL || !p->opts->overwrite) return BC_FAIL(err, BC_E_EXISTS, "%s: exists already", dest);
   if (bc_store_open(dest, BC_OPEN_READ, &old, NULL) != BC_OK)
     return BC_FAIL(err, BC_E_EXISTS, "%s: is not a published store: it is not replaced", dest);
   const bool published = old->published;

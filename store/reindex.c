@@ -2,6 +2,8 @@
  * The index made anew from segments alone: every commit is a segment, so applying them in order is all there
  * is.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,9 +34,9 @@ static bc_status list_segments(const char *folder, uint32_t **out, size_t *n_out
 }
 
 /*
- * Files that a later commit has retired, but which are there yet: all that was in force in them is elsewhere, and
- * what was not may have been dropped by a commit that is gone. They are left out. A segment that cannot be read
- * retires nothing.
+ * Files that a later commit has retired, but which are there yet: all that was in force in them is elsewhere,
+ * and what was not may have been dropped by a commit that is gone. They are left out. A segment that cannot
+ * be read retires nothing.
  */
 static bc_status leave_out_retired(const bc_store *st, uint32_t *ids, size_t *n, bc_err *err)
 {
@@ -104,6 +106,53 @@ static bc_status apply_all(bc_index *ix, bc_store *st, const bc_progress *progre
   return s;
 }
 
+/* ---- variables that no segment speaks of any more ---- */
+
+typedef struct gaps {
+  uint8_t *have; /* by id */
+  uint32_t n;    /* past the highest */
+} gaps;
+
+static bc_status note_modality(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  gaps *g = ctx;
+  (void)value;
+  (void)stop;
+  if (key.n != 2) return BC_FAIL(err, BC_E_CORRUPT, "reindex: a key of %zu bytes", key.n);
+  const uint16_t id = bc_be16(key.p);
+  g->have[id] = 1;
+  g->n = (uint32_t)id + 1;
+  return BC_OK;
+}
+
+/* A lost segment may have been the only one to define a variable. Numbers must have no gaps, and those of
+ * the others cannot change: an empty one stands in. */
+static bc_status fill_gaps(bc_index *ix, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_txn *t = NULL;
+  gaps g = { bc_calloc(BC_MAX_MODALITIES + 1u, 1), 0 };
+  if (g.have == NULL) return BC_FAIL(err, BC_E_NOMEM, "reindex: no memory");
+  BC_TRY(bc_txn_begin(ix, true, &t, err));
+  BC_TRY(bc_txn_each(t, BC_TABLE_MODALITIES, (bc_bytes){ NULL, 0 }, note_modality, &g, err));
+  for (uint32_t id = 0; id < g.n; id++) {
+    bc_modality m = { .id = (uint16_t)id,
+                      .dtype = BC_F32,
+                      .bucket = BC_BUCKET_MONTH,
+                      .layout = { BC_LAYOUT_BALANCED, BC_LAYOUT_NONE },
+                      .group = "lost" };
+    if (g.have[id]) continue;
+    (void)snprintf(m.name, sizeof m.name, "variable-%" PRIu32, id);
+    BC_TRY(bc_put_modality(t, &m, err));
+  }
+  st = bc_txn_commit(t, err);
+  t = NULL;
+out:
+  bc_txn_abort(t);
+  bc_free(g.have);
+  return st;
+}
+
 static bc_status rebuild(bc_store *store, const char *fresh, const char *old, const char *index,
                          const bc_progress *progress, void (*skipped)(void *ctx, const char *what), void *ctx,
                          bc_reindex_report *report, bc_err *err)
@@ -116,6 +165,7 @@ static bc_status rebuild(bc_store *store, const char *fresh, const char *old, co
   BC_TRY(bc_index_init(fresh, store->uuid, &store->grid, err));
   BC_TRY(bc_index_open(fresh, BC_INDEX_WRITE, &ix, err));
   BC_TRY(apply_all(ix, store, progress, skipped, ctx, report, err));
+  BC_TRY(fill_gaps(ix, err));
   bc_index_close(ix);
   ix = NULL;
   BC_TRY(bc_os_sync_dir(fresh, err));

@@ -375,7 +375,10 @@ bc_status bc_segment_open(const char *folder, uint32_t id, const uint8_t uuid[16
   }
   s->id = id;
   atomic_init(&s->refs, 1);
-  BC_TRY(bc_os_map_ro(path, &s->map, err));
+  st = bc_os_map_ro(path, &s->map, err);
+  if (st == BC_E_INVAL) /* a fault of the store, not of the request */
+    st = BC_FAIL(err, BC_E_CORRUPT, "%s: not a regular file: it is no segment", path);
+  if (st != BC_OK) goto out;
   BC_TRY(check_header(s, path, uuid, err));
   BC_TRY(check_footer(s, path, err));
   BC_TRY(check_directory(s, path, deep, err));

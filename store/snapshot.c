@@ -9,6 +9,8 @@
 
 #include "store/schema_io.h"
 
+#define SOURCE_HOLES (UINT64_C(1) << 20) /* numbers of sources that are gone, at most */
+
 /* ---- snapshot ---- */
 
 /* Room was made for as many as the tables say they hold; a damaged table may say anything. */
@@ -170,8 +172,13 @@ bc_status bc_snapshot_source(bc_snapshot *s, uint32_t id, bc_source_rec *out, bc
 
 uint32_t bc_snapshot_source_limit(bc_snapshot *s)
 {
-  uint64_t n = 0;
-  return bc_meta_get(s->txn, BC_META_NEXT_SOURCE, &n, NULL) == BC_OK ? (uint32_t)n : 0;
+  uint64_t n = 0, stored = 0;
+  if (bc_meta_get(s->txn, BC_META_NEXT_SOURCE, &n, NULL) != BC_OK ||
+      bc_txn_count(s->txn, BC_TABLE_SOURCES, &stored, NULL) != BC_OK)
+    return 0;
+  /* A source may claim any number; callers count up to this and make room by it. */
+  n = BC_MIN(n, stored + SOURCE_HOLES);
+  return (uint32_t)BC_MIN(n, UINT32_MAX);
 }
 
 /* ---- tiles ---- */
@@ -232,8 +239,7 @@ static bc_status check_fits(const bc_snapshot *s, const bc_tile_key *key, const 
   for (uint32_t l = 0; fits && l < h->nl; l++)
     fits = bc_tile_level(h, l) < BC_MAX(m->n_levels, 1);
   if (fits) return BC_OK;
-  return BC_FAIL(err, BC_E_CORRUPT,
-                 "a tile of %s values that does not fit its variable: run bctool verify",
+  return BC_FAIL(err, BC_E_CORRUPT, "a tile of %s values that does not fit its variable: run bctool verify",
                  bc_dtype_name(h->dtype));
 }
 
@@ -265,8 +271,8 @@ out:
   if (st != BC_OK) bc_tile_close(out);
   if (st <= BC_E_CORRUPT && st > BC_E_IO && err != NULL) {
     bc_err why = *err;
-    (void)bc_err_set(err, st, why.domain, why.sys, why.file, why.line, "%s: %s",
-                     bc_snapshot_tile_text(s, key, text, sizeof text), why.msg);
+    (void)bc_err_set(err, st, why.domain, why.sys, why.file, why.line, "%s, segment %" PRIu32 ": %s",
+                     bc_snapshot_tile_text(s, key, text, sizeof text), rec->head_segment, why.msg);
   }
   return st;
 }

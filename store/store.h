@@ -85,7 +85,9 @@ typedef struct bc_damage {
   const char *group, *name;
   uint32_t cell;
   int64_t time;
-  const char *source; /* file name it came from; "" when unknown */
+  const char *source; /* name of the first file it came from; "" when unknown */
+  const char
+      *command; /* "bctool ingest netcdf STORE FILE.. --replace": brings the values back; "" when unknown */
 } bc_damage;
 typedef struct bc_verify_report {
   uint64_t segments, tiles, bytes; /* looked at */
@@ -124,7 +126,7 @@ typedef struct bc_compact_opts {
 } bc_compact_opts;
 typedef struct bc_compact_report {
   uint64_t segments_before, segments_after, rewritten; /* dry run: rewritten = would be */
-  uint64_t bytes_before, bytes_after;                  /* of segment files, leftovers included; both equal in a dry run */
+  uint64_t bytes_before, bytes_after; /* of segment files, leftovers included; both equal in a dry run */
   uint64_t tiles_before, tiles_after;
   uint64_t moved;        /* tiles copied as they are */
   uint64_t merged, made; /* pieces that became one with others, tiles made of them */
@@ -134,12 +136,12 @@ typedef struct bc_compact_report {
   uint64_t commits;
 } bc_compact_report;
 /**
- * Merge pieces of tiles that came at different times, drop what is superseded, and write small segments together,
- * sorted so that consecutive steps of a variable lie one after the other. No value changes. Readers go on with
- * what they have open.
+ * Merge pieces of tiles that came at different times, drop what is superseded, and write small segments
+ * together, sorted so that consecutive steps of a variable lie one after the other. No value changes. Readers
+ * go on with what they have open.
  *
- * Works in commits of about one segment each: whatever happens in between, the store is whole, and another run
- * goes on from there. Needs as much free space on disk as the segments that are rewritten.
+ * Works in commits of about one segment each: whatever happens in between, the store is whole, and another
+ * run goes on from there. Needs as much free space on disk as the segments that are rewritten.
  * @param[in] st    open for writing, and without a writer at work
  * @param[in] opts  may be NULL
  * @return BC_E_CANCELLED (what was committed stays); BC_E_BUDGET: memory below 32 MiB; BC_E_CORRUPT when the
@@ -149,7 +151,7 @@ BC_API bc_status bc_store_compact(bc_store *st, const bc_compact_opts *opts, con
                                   bc_compact_report *report, bc_err *err) BC_MUST_CHECK;
 
 typedef struct bc_publish_opts {
-  bool link;      /* segments are the same files under a second name, where the file system can; else copies */
+  bool link; /* segments are the same files under a second name, where the file system can; else copies */
   bool overwrite; /* replace dest if it is a published store */
 } bc_publish_opts;
 typedef struct bc_publish_report {
@@ -157,12 +159,13 @@ typedef struct bc_publish_report {
   uint64_t bytes, index_bytes;         /* of segments; of the index */
 } bc_publish_report;
 /**
- * Write an immutable copy of the present snapshot as a new store at dest, which appears whole or not at all. It
- * opens without any lock and is never written to, so it works on read-only and network file systems, for any
- * number of processes; opening it for writing is BC_E_READONLY. Its files have mode 0444, a linked file under
- * both names. The uuid stays the same.
+ * Write an immutable copy of the present snapshot as a new store at dest, which appears whole or not at all.
+ * It opens without any lock and is never written to, so it works on read-only and network file systems, for
+ * any number of processes; opening it for writing is BC_E_READONLY. Its files have mode 0444, a linked file
+ * under both names. The uuid stays the same.
  * @param[in] opts may be NULL
- * @return BC_E_EXISTS; BC_E_CORRUPT when a segment's head, directory or size is wrong; BC_E_CANCELLED, BC_E_FULL
+ * @return BC_E_EXISTS; BC_E_CORRUPT when a segment's head, directory or size is wrong; BC_E_CANCELLED,
+ * BC_E_FULL
  */
 BC_API bc_status bc_store_publish(bc_store *st, const char *dest, const bc_publish_opts *opts,
                                   const bc_progress *progress, bc_publish_report *report,

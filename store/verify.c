@@ -5,7 +5,8 @@
 #include "store/commit.h"
 #include "store/store_int.h"
 
-#define TEXT_MAX ((size_t)1 << 20)
+#define TEXT_MAX  ((size_t)1 << 20)
+#define HOLES_MAX (UINT64_C(1) << 20)
 
 /* Everything that verify carries along. */
 typedef struct check {
@@ -217,6 +218,11 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
   if (d.code == BC_E_NOMEM) return BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
   if (d.code == BC_E_NOTFOUND && bc_snapshot_is_retired(c->snap, d.segment))
     return BC_OK; /* compacted meanwhile */
+  if (d.code == BC_E_NOTFOUND) {
+    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": its file is missing", d.segment);
+    d.code = BC_E_CORRUPT;
+    return tell_segment(c, &d, what, err);
+  }
   if (d.code != BC_OK) return tell_segment(c, &d, e.msg, err);
   if (bc_segment_bytes(seg) != bc_le64(value.p)) {
     (void)snprintf(what, sizeof what, "segment %" PRIu32 ": %" PRIu64 " bytes, the index says %" PRIu64,
@@ -339,12 +345,10 @@ static uint64_t stored_bytes(check *c)
 
 static bc_status prepare(check *c, bc_err *err)
 {
-  c->block = bc_buf_empty((size_t)1 << 26);
-  c->what = c->command = c->source = bc_buf_empty(TEXT_MAX);
   BC_RET(bc_snapshot_open(c->st, &c->snap, err));
-  uint64_t held = 0; /* ids are dense; the counter alone may be damaged */
-  BC_RET(bc_txn_count(c->snap->txn, BC_TABLE_SOURCES, &held, err));
-  c->n_sources = BC_MIN(bc_snapshot_source_limit(c->snap), (uint32_t)BC_MIN(held, UINT32_MAX - 1));
+  uint64_t stored = 0; /* the counter may be damaged: there are not many more numbers than sources */
+  BC_RET(bc_txn_count(c->snap->txn, BC_TABLE_SOURCES, &stored, err));
+  c->n_sources = (uint32_t)BC_MIN(bc_snapshot_source_limit(c->snap), stored + HOLES_MAX);
   c->from = bc_calloc((size_t)c->n_sources + 1, 1);
   if (c->from == NULL) return BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
   return bc_decoder_open(&c->decoder, err);
@@ -368,6 +372,8 @@ bc_status bc_store_verify(bc_store *store, bool full, void (*found)(void *ctx, c
   check c = { .st = store, .full = full, .found = found, .ctx = ctx, .progress = progress, .report = report };
   bc_err e = { .msg = "" };
   memset(report, 0, sizeof *report);
+  c.block = bc_buf_empty((size_t)1 << 26);
+  c.what = c.command = c.source = bc_buf_empty(TEXT_MAX);
   bc_status st = bc_store_check_process(store, &e);
   if (st == BC_OK) st = look(&c, &e);
   if (is_damage(st)) /* of the index: without it there is nothing to look at */

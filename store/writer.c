@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "store/commit.h"
+#include "store/source_set.h"
 #include "store/store_int.h"
 
 /* A tile that waits for the commit, found by key. */
@@ -26,8 +27,7 @@ struct bc_writer {
   size_t n_mods;
   bc_grid *grids;
   size_t n_grids;
-  bc_source_rec *sources; /* changed or needed by pending tiles */
-  size_t n_sources, cap_sources;
+  bc_source_set sources; /* changed or needed by pending tiles */
   uint32_t next_source, next_segment;
   uint64_t snapshot; /* of the last commit */
   bc_tile_key *drops;
@@ -158,7 +158,7 @@ void bc_writer_close(bc_writer *w)
   }
   bc_free(w->mods);
   bc_free(w->grids);
-  bc_free(w->sources);
+  bc_source_set_dispose(&w->sources);
   bc_free(w->drops);
   bc_free(w->retired);
   bc_free(w->slots);
@@ -274,38 +274,17 @@ const bc_modality *bc_writer_get_modality(const bc_writer *w, uint16_t id)
 
 /* ---- sources ---- */
 
-static bc_source_rec *pending_source(bc_writer *w, uint32_t id)
-{
-  for (size_t i = 0; i < w->n_sources; i++)
-    if (w->sources[i].id == id) return &w->sources[i];
-  return NULL;
-}
-
-static bc_status keep_source(bc_writer *w, const bc_source_rec *rec, bc_err *err)
-{
-  bc_source_rec *have = pending_source(w, rec->id);
-  if (have == NULL) {
-    BC_RET(grow((void **)&w->sources, &w->cap_sources, w->n_sources, sizeof *w->sources, err));
-    have = &w->sources[w->n_sources++];
-  }
-  *have = *rec;
-  return BC_OK;
-}
-
 bc_status bc_writer_find_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out, bc_err *err)
 {
   uint8_t key[BC_SOURCE_KEY];
   bc_txn *t = NULL;
   bc_bytes v;
-  bc_source_key(def, key);
-  for (size_t i = 0; i < w->n_sources; i++) {
-    uint8_t k[BC_SOURCE_KEY];
-    bc_source_key(&w->sources[i], k);
-    if (memcmp(k, key, sizeof k) == 0) {
-      *out = w->sources[i];
-      return BC_OK;
-    }
+  const bc_source_rec *waits = bc_source_set_find(&w->sources, def);
+  if (waits != NULL) {
+    *out = *waits;
+    return BC_OK;
   }
+  bc_source_key(def, key);
   BC_RET(bc_txn_begin(w->st->ix, false, &t, err));
   bc_status st = bc_txn_get(t, BC_TABLE_SOURCE_HASH, (bc_bytes){ key, sizeof key }, &v, err);
   if (st == BC_OK && v.n != 4) st = BC_FAIL(err, BC_E_CORRUPT, "index: sources: run bctool reindex");
@@ -323,21 +302,14 @@ bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec
   out->done = false;
   out->next_var = 0;
   out->next_step = 0;
-  return keep_source(w, out, err);
+  return bc_source_set_put(&w->sources, out, err);
 }
 
-void bc_writer_forget_source(bc_writer *w, uint32_t id)
-{
-  for (size_t i = 0; i < w->n_sources; i++)
-    if (w->sources[i].id == id) {
-      w->sources[i] = w->sources[--w->n_sources];
-      return;
-    }
-}
+void bc_writer_forget_source(bc_writer *w, uint32_t id) { bc_source_set_remove(&w->sources, id); }
 
 bc_status bc_writer_source_update(bc_writer *w, const bc_source_rec *rec, bc_err *err)
 {
-  return keep_source(w, rec, err);
+  return bc_source_set_put(&w->sources, rec, err);
 }
 
 /* ---- pending tiles by key ---- */
@@ -518,8 +490,8 @@ static bc_status publish_segment(bc_writer *w, bc_err *err)
   bc_commit c = { .snapshot = w->snapshot + 1,
                   .grids = w->grids,
                   .n_grids = w->n_grids,
-                  .sources = w->sources,
-                  .n_sources = w->n_sources,
+                  .sources = w->sources.rec,
+                  .n_sources = w->sources.n,
                   .drops = w->drops,
                   .n_drops = w->n_drops,
                   .retired = w->retired,
@@ -575,7 +547,7 @@ static void reset(bc_writer *w, bool committed)
   w->seg = NULL;
   w->n_drops = 0;
   w->n_retired = 0;
-  w->n_sources = 0;
+  bc_source_set_clear(&w->sources);
   if (w->n_slots > 0) memset(w->slots, 0, w->n_slots * sizeof *w->slots);
   for (size_t i = 0; i < w->n_mods; i++) {
     if (committed) w->mods[i].changed = false;
@@ -588,7 +560,7 @@ static void reset(bc_writer *w, bool committed)
 
 static bool anything_pending(const bc_writer *w)
 {
-  bool changed = w->seg != NULL || w->n_drops > 0 || w->n_sources > 0 || w->n_retired > 0 ||
+  bool changed = w->seg != NULL || w->n_drops > 0 || w->sources.n > 0 || w->n_retired > 0 ||
                  (w->upkeep != NULL && w->upkeep->recount);
   for (size_t i = 0; i < w->n_mods && !changed; i++)
     changed = w->mods[i].changed;

@@ -30,7 +30,9 @@ FOREIGN = {
     "netcdf_mem.h": ["ingest/src_netcdf.c", "formats/out_netcdf.c", "tools/mkcube.c", "tools/bench/*.c"],
     "zip.h": ["ingest/src_zip.c", "formats/out_npz.c"],
     "png.h": ["formats/out_png.c"],
-    "criterion/*": ["tests/unit/*.c", "tests/support/*"],
+    "criterion/*": ["tests/unit/*", "tests/support/*"],
+    "sanitizer/*": ["tests/*"],
+    "zlib.h": ["tests/fuzz/*"],
 }
 # The benchmarks measure against the libraries themselves, tests make and look into files with them.
 FOREIGN_FREE = {"tools/bench/*": ["zstd.h", "lmdb.h"], "tests/*": list(FOREIGN)}
@@ -82,6 +84,8 @@ def check_foreign(file, header):
 def check_own(root, file, header):
     """An include with quotes: 'store/tile.h' or '../store/err.h'."""
     folder = file.parts[0]
+    if folder == "tests" and "/" not in header and (root / file.parent / header).is_file():
+        return None  # a fixture beside the test
     if header.startswith(".") or "/" not in header:
         if file.suffix != ".h" or folder not in PUBLIC or file.name not in PUBLIC[folder]:
             return f'"{header}": give the folder, as in "store/tile.h" (relative paths are for public headers)'

@@ -1,6 +1,6 @@
 /*
- * Codecs, each without the tile around it, and the way back: what the encoder makes of any float must decode to the
- * same bits.
+ * Codecs, each without the tile around it, and the way back: what the encoder makes of any float must decode
+ * to the same bits.
  *
  * Input: kind, then its parameters, then its bytes.
  */
@@ -13,6 +13,31 @@
 static bc_zstd *g_zstd;
 static bc_encoder *g_encoder;
 static bc_decoder *g_decoder;
+
+/* What was picked must be what decoding all of the block gives in that place. */
+static void check_picks(bc_bytes src, const bc_taking *picked, const float *got)
+{
+  bc_err err = { 0 };
+  bc_lin16_scratch scratch = { 0 };
+  bc_taking k = *picked;
+  float *all = malloc((size_t)k.nt * k.ny * k.nx * sizeof *all);
+  FUZZ_CHECK(all != NULL);
+  k.t = (bc_pick){ 0, k.nt, 1 };
+  k.y = (bc_pick){ 0, k.ny, 1 };
+  k.x = (bc_pick){ 0, k.nx, 1 };
+  k.y_stride = (ptrdiff_t)(k.nx * sizeof(float));
+  k.t_stride = k.y_stride * (ptrdiff_t)k.ny;
+  k.dst = (uint8_t *)all;
+  if (FUZZ(bc_lin16_decode(g_zstd, &scratch, src, &k, &err)) == BC_OK)
+    for (size_t i = 0; i < (size_t)picked->t.n * picked->y.n * picked->x.n; i++) {
+      const size_t t = picked->t.first + i / picked->x.n / picked->y.n * picked->t.step;
+      const size_t y = picked->y.first + i / picked->x.n % picked->y.n * picked->y.step;
+      const size_t x = picked->x.first + i % picked->x.n * picked->x.step;
+      FUZZ_CHECK(memcmp(&got[i], &all[(t * k.ny + y) * k.nx + x], sizeof *got) == 0);
+    }
+  bc_lin16_scratch_dispose(&scratch);
+  free(all);
+}
 
 /* linear16: block shape, picks, bytes */
 static void try_linear16(fuzz_in in)
@@ -39,6 +64,7 @@ static void try_linear16(fuzz_in in)
   k.dst = (uint8_t *)two;
   FUZZ_CHECK(bc_lin16_decode(g_zstd, &used, (bc_bytes){ src, in.n }, &k, &err) == st);
   FUZZ_CHECK(st != BC_OK || memcmp(one, two, n * sizeof *one) == 0);
+  if (st == BC_OK) check_picks((bc_bytes){ src, in.n }, &k, one);
   bc_lin16_scratch_dispose(&fresh);
   free(one);
   free(two);
@@ -87,7 +113,8 @@ static void try_shuffle(fuzz_in in)
   FUZZ_CHECK(n == 0 || memcmp(src, back, n * elem) == 0);
   if (n > 0) {
     FUZZ_CHECK(bc_planes_encode(g_zstd, 3, mid, n, elem, &out, &err) == BC_OK);
-    FUZZ_CHECK(bc_planes_decode(g_zstd, (bc_bytes){ out.p, out.n }, n, elem, &scratch, planes, &err) == BC_OK);
+    FUZZ_CHECK(bc_planes_decode(g_zstd, (bc_bytes){ out.p, out.n }, n, elem, &scratch, planes, &err) ==
+               BC_OK);
     bc_planes_merge(planes, elem, 0, n, back);
     FUZZ_CHECK(memcmp(src, back, n * elem) == 0);
   }
@@ -122,8 +149,8 @@ static void check_values(const bc_tile_head *h, bc_bytes payload, const bc_tile_
     float *v = malloc(n * sizeof *v);
     FUZZ_CHECK(v != NULL);
     FUZZ_CHECK(bc_tile_read(g_decoder, h, payload, b, (bc_pick){ 0, at.nt, 1 }, (bc_pick){ 0, at.ny, 1 },
-                            (bc_pick){ 0, at.nx, 1 }, v, (ptrdiff_t)(4u * at.ny * at.nx), (ptrdiff_t)(4u * at.nx),
-                            &err) == BC_OK);
+                            (bc_pick){ 0, at.nx, 1 }, v, (ptrdiff_t)(4u * at.ny * at.nx),
+                            (ptrdiff_t)(4u * at.nx), &err) == BC_OK);
     for (size_t i = 0; i < n; i++) {
       const size_t t = at.t0 + i / (at.ny * at.nx), y = at.y0 + i / at.nx % at.ny, x = at.x0 + i % at.nx;
       const size_t k = ((t * in->nl + at.l) * in->ny + y) * in->nx + x;
@@ -157,9 +184,15 @@ static void try_encode(fuzz_in in)
   const uint8_t way = fuzz_u8(&in);
   const bool packed = (way & 1) != 0;
   const size_t elem = packed ? 2 : 4;
-  bc_codec_opts o = { .mode = (bc_codec_mode)(way >> 1 & 3), .precision = packed ? 0 : precisions[way >> 3 & 3] };
-  bc_tile_in t = { .layout = (bc_layout)((way >> 5) % 3), .cell_ny = 64, .cell_nx = 64, .times = times,
-                   .levels = levels, .dtype = packed ? BC_I16 : BC_F32, .packing = packed ? packing : NULL };
+  bc_codec_opts o = { .mode = (bc_codec_mode)(way >> 1 & 3),
+                      .precision = packed ? 0 : precisions[way >> 3 & 3] };
+  bc_tile_in t = { .layout = (bc_layout)((way >> 5) % 3),
+                   .cell_ny = 64,
+                   .cell_nx = 64,
+                   .times = times,
+                   .levels = levels,
+                   .dtype = packed ? BC_I16 : BC_F32,
+                   .packing = packed ? packing : NULL };
   if (o.mode > BC_MODE_ZSTD) o.mode = BC_MODE_AUTO;
   t.nt = 1 + fuzz_u8(&in) % 16;
   t.nl = 1 + fuzz_u8(&in) % 2;

@@ -1,6 +1,7 @@
 /*
- * What the index and the directories hold: keys, tile records, grids, variables, usage, sources, the commit record.
- * What decodes must encode to something that decodes to the same, and a grid that is accepted must bear every question.
+ * What the index and the directories hold: keys, tile records, grids, variables, usage, sources, the commit
+ * record. What decodes must encode to something that decodes to the same, and a grid that is accepted must
+ * bear every question.
  *
  * Input: kind, then the record. Kind 6: the commit record, in a segment without tiles.
  */
@@ -35,7 +36,8 @@ static void try_rec(bc_bytes src)
 /* Questions that a query asks about a grid. */
 static void ask_grid(const bc_grid *g)
 {
-  static const double at[] = { -1e300, -720, -180, -90, -0.1, 0, 0.1, 45, 90, 179.999, 180, 360, 1e300, NAN, INFINITY };
+  static const double at[] = { -1e300, -720,    -180, -90, -0.1,  0,   0.1,     45,
+                               90,     179.999, 180,  360, 1e300, NAN, INFINITY };
   bc_err err = { 0 };
   bc_box box;
   int64_t i = 0;
@@ -46,8 +48,8 @@ static void ask_grid(const bc_grid *g)
     for (size_t b = 0; b < BC_ARRAY_LEN(at); b++) {
       bc_grid cut = *g;
       if (FUZZ(bc_grid_box(g, at[a], -50, at[b], 70, &box, &err)) == BC_OK)
-        FUZZ_CHECK(box.y >= 0 && box.ny >= 1 && box.y + box.ny <= g->ny && box.x >= 0 && box.x < g->nx && box.nx >= 1 &&
-                   box.nx <= g->nx && (g->wraps || box.x + box.nx <= g->nx));
+        FUZZ_CHECK(box.y >= 0 && box.ny >= 1 && box.y + box.ny <= g->ny && box.x >= 0 && box.x < g->nx &&
+                   box.nx >= 1 && box.nx <= g->nx && (g->wraps || box.x + box.nx <= g->nx));
       if (FUZZ(bc_grid_subset(&cut, at[a], -50, at[b], 70, &err)) == BC_OK)
         FUZZ_CHECK(bc_grid_check(&cut, &err) == BC_OK);
     }

@@ -1,6 +1,6 @@
 /*
- * The marker of a store whose index is sound. Input: control (bit 0: make the last line's checksum right, bit 1: open
- * for writing), then the marker.
+ * The marker of a store whose index is sound. Input: control (bit 0: make the last line's checksum right, bit
+ * 1: open for writing), then the marker.
  */
 #include <inttypes.h>
 
@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   world_make(&g_world);
   const uint8_t control = fuzz_u8(&in);
   put_marker(in, (control & 1) != 0);
-  if (FUZZ(bc_store_open(g_world.store, (control & 2) != 0 ? BC_OPEN_WRITE : BC_OPEN_READ, &st, &err)) != BC_OK)
+  if (FUZZ(bc_store_open(g_world.store, (control & 2) != 0 ? BC_OPEN_WRITE : BC_OPEN_READ, &st, &err)) !=
+      BC_OK)
     return 0;
   FUZZ_CHECK(bc_grid_check(&st->grid, &err) == BC_OK);
   (void)FUZZ(bc_grid_box(&st->grid, -10, 40, 30, 60, &box, &err));

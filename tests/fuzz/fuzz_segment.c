@@ -1,7 +1,8 @@
 /*
  * A segment file: header, footer, directory, commit record, heads, payloads.
  *
- * Input: control (bit 0: make magic, size and checksums right, bit 1: check the directory's hash), then the file.
+ * Input: control (bit 0: make magic, size and checksums right, bit 1: check the directory's hash), then the
+ * file.
  */
 #include "world.h"
 

@@ -35,7 +35,8 @@ static void try_time(const char *text, size_t n)
 
 static void try_period(const char *text)
 {
-  static const int64_t at[] = { BC_TIME_MIN, -1, 0, 1, 1551398400, BC_TIME_MAX, INT64_MAX, INT64_MIN, INT64_MIN + 1 };
+  static const int64_t at[] = { BC_TIME_MIN, -1,           0, 1, 1551398400, BC_TIME_MAX, INT64_MAX,
+                                INT64_MIN,   INT64_MIN + 1 };
   bc_err err = { 0 };
   bc_period p;
   if (FUZZ(bc_period_parse(text, &p, &err)) != BC_OK) return;

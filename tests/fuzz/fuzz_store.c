@@ -1,9 +1,9 @@
 /*
- * A whole store around one segment: what planners, readers, views and upkeep make of tiles whose checksums are right and
- * whose words are not.
+ * A whole store around one segment: what planners, readers, views and upkeep make of tiles whose checksums
+ * are right and whose words are not.
  *
- * Input: control (bit 0: make checksums right, bit 1: reindex instead of applying the commit, bits 2-4: how to ask,
- * bit 5: pass over damage), then the segment file.
+ * Input: control (bit 0: make checksums right, bit 1: reindex instead of applying the commit, bits 2-4: how
+ * to ask, bit 5: pass over damage, bit 6: compact, and look again), then the segment file.
  */
 #include "query/query.h"
 #include "world.h"
@@ -146,12 +146,34 @@ static void view(bc_store *st)
   bc_view_release(&v);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* What every command that reads would do. */
+static void look(uint8_t control)
 {
-  fuzz_in in = { data, size };
   bc_err err = { 0 };
   bc_store *st = NULL;
   bc_verify_report report;
+  if (FUZZ(bc_store_open(g_world.store, BC_OPEN_READ, &st, &err)) != BC_OK) return;
+  list(st);
+  (void)FUZZ(bc_store_verify(st, true, found, NULL, NULL, &report, &err));
+  query(st, control >> 2 & 7, (control >> 5 & 1) != 0);
+  view(st);
+  bc_store_close(st);
+}
+
+static void compact(void)
+{
+  bc_err err = { 0 };
+  bc_store *st = NULL;
+  bc_compact_report report;
+  const bc_compact_opts o = { .memory = (uint64_t)64 << 20 };
+  if (FUZZ(bc_store_open(g_world.store, BC_OPEN_WRITE, &st, &err)) != BC_OK) return;
+  (void)FUZZ(bc_store_compact(st, &o, NULL, &report, &err));
+  bc_store_close(st);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  fuzz_in in = { data, size };
   world_reset(&g_world);
   const uint8_t control = fuzz_u8(&in);
   uint8_t *file = fuzz_copy(in.p, in.n);
@@ -159,11 +181,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   world_put_segment(&g_world, 1, file, in.n);
   free(file);
   if (put_in_index((control & 2) != 0) != BC_OK) return 0;
-  if (FUZZ(bc_store_open(g_world.store, BC_OPEN_READ, &st, &err)) != BC_OK) return 0;
-  list(st);
-  (void)FUZZ(bc_store_verify(st, true, found, NULL, NULL, &report, &err));
-  query(st, control >> 2 & 7, (control >> 5 & 1) != 0);
-  view(st);
-  bc_store_close(st);
+  look(control);
+  if ((control >> 6 & 1) != 0) {
+    compact();
+    look(control);
+  }
   return 0;
 }

@@ -1,11 +1,11 @@
 /*
  * A tile: its head, and picked values of its blocks.
  *
- * Input: control (bit 0: make checksums right, bit 1: and the payload's length), u16 bytes of the head, six bytes that
- * choose what is picked, head, payload. Each block is read twice, by a fresh and by a used decoder, into memory filled
- * differently: both must agree, so nothing that was never written is handed out.
+ * Input: control (bit 0: make checksums right, bit 1: and the payload's length), u16 bytes of the head, six
+ * bytes that choose what is picked, head, payload. Each block is read twice, by a fresh and by a used
+ * decoder, into memory filled differently: both must agree, so nothing that was never written is handed out.
  */
-#include "fuzz.h"
+#include "sums.h"
 #include "store/tile.h"
 
 #define MAX_BLOCKS 8
@@ -26,14 +26,15 @@ static bc_pick pick_of(taste k, uint32_t n)
   return p;
 }
 
-static bc_status read_into(bc_decoder *d, const bc_tile_head *h, bc_bytes payload, uint32_t b, const bc_pick k[3],
-                           void *dst, bool upside_down, bc_err *err)
+static bc_status read_into(bc_decoder *d, const bc_tile_head *h, bc_bytes payload, uint32_t b,
+                           const bc_pick k[3], void *dst, bool upside_down, bc_err *err)
 {
   const size_t row = k[2].n * bc_dtype_size(h->dtype), plane = row * k[1].n;
   uint8_t *to = dst;
-  if (!upside_down) return bc_tile_read(d, h, payload, b, k[0], k[1], k[2], to, (ptrdiff_t)plane, (ptrdiff_t)row, err);
-  return bc_tile_read(d, h, payload, b, k[0], k[1], k[2], to + (k[1].n - 1) * row, (ptrdiff_t)plane, -(ptrdiff_t)row,
-                      err);
+  if (!upside_down)
+    return bc_tile_read(d, h, payload, b, k[0], k[1], k[2], to, (ptrdiff_t)plane, (ptrdiff_t)row, err);
+  return bc_tile_read(d, h, payload, b, k[0], k[1], k[2], to + (k[1].n - 1) * row, (ptrdiff_t)plane,
+                      -(ptrdiff_t)row, err);
 }
 
 static void read_block(const bc_tile_head *h, bc_bytes payload, uint32_t b, const taste t[3])

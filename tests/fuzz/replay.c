@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target over files, and over all files of folders: what continuous integration does with the corpora, by
- * any compiler. usage: replay FILE_OR_FOLDER..
+ * Runs a fuzz target over files, and over all files of folders: what continuous integration does with the
+ * corpora, by any compiler. usage: replay FILE_OR_FOLDER..
  */
 #include <dirent.h>
 

@@ -1,8 +1,9 @@
-/* A store in the target's folder that every input finds as it was made. Included by the targets that need one. */
+/* A store in the target's folder that every input finds as it was made. Included by the targets that need
+ * one. */
 #ifndef BC_TESTS_FUZZ_WORLD_H
 #define BC_TESTS_FUZZ_WORLD_H
 
-#include "fuzz.h"
+#include "sums.h"
 #include "store/commit.h"
 #include "store/store_int.h"
 

@@ -292,7 +292,7 @@ def test_missing_and_unreadable_files(bct, files, unprivileged, tmp_path):
     store = bct.create(tmp_path / "s.bcube")
     before = bct.state(store)
     bct.refused("ingest", "netcdf", store, tmp_path / "nothing.nc", code=2, said=["nothing.nc", "no such file"])
-    bct.refused("ingest", "netcdf", store, tmp_path, code=4, said=[tmp_path.name, "folder"])
+    bct.refused("ingest", "netcdf", store, tmp_path, code=2, said=[tmp_path.name, "folder"])
     bct.refused("info", tmp_path / "nothing.bcube", code=2, said="nothing.bcube")
     assert bct.state(store) == before
     store = bct.create(folder / "s.bcube")

@@ -1,6 +1,7 @@
 /*
  * A small world of values for tests of crashes, damage and processes: three variables on four cells over two
- * days, written in commits as ingest does, and read back as what is in force, however tiles are cut and merged.
+ * days, written in commits as ingest does, and read back as what is in force, however tiles are cut and
+ * merged.
  */
 #ifndef BC_TESTS_STORE_VALUES_H
 #define BC_TESTS_STORE_VALUES_H
@@ -15,7 +16,9 @@ typedef struct world {
   uint32_t bits[W_VARS][W_CELLS][W_HOURS][W_NODES];
 } world;
 
-static const char *const w_vars[W_VARS][2] = { { "surface", "t2m" }, { "climate", "t2m" }, { "surface", "d2m" } };
+static const char *const w_vars[W_VARS][2] = { { "surface", "t2m" },
+                                               { "climate", "t2m" },
+                                               { "surface", "d2m" } };
 
 /* Cell 2 holds one value throughout, cell 3 what no codec can squeeze. */
 static inline float world_value(int var, int cell, int hour, int node, int version)

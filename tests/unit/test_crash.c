@@ -1,8 +1,8 @@
 /*
- * Faults and crashes at every operation. A fixed scenario (create, commit, commit, replace, compact) runs again
- * and again, each time with the n-th operation of one kind failing, or with the process ending there, until it
- * passes undisturbed. After each the store holds the state before or after the step that was hit, whole and
- * verified, and the same scenario run once more ends where an undisturbed one does.
+ * Faults and crashes at every operation. A fixed scenario (create, commit, commit, replace, compact) runs
+ * again and again, each time with the n-th operation of one kind failing, or with the process ending there,
+ * until it passes undisturbed. After each the store holds the state before or after the step that was hit,
+ * whole and verified, and the same scenario run once more ends where an undisturbed one does.
  *
  * In CI allocations are failed at a stride; BC_LONG=1 fails each one.
  */
@@ -94,7 +94,8 @@ static fixture empty_place(void)
 {
   fixture f = { .grid = { .cell = 0 } };
   bc_err err = { 0 };
-  (void)snprintf(f.dir, sizeof f.dir, "%s/bc-crash-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+  (void)snprintf(f.dir, sizeof f.dir, "%s/bc-crash-XXXXXX",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
   cr_assert_not_null(mkdtemp(f.dir));
   (void)snprintf(f.path, sizeof f.path, "%s/s.bcube", f.dir);
   OK(bc_grid_named("wgs84-2p5", &f.grid, &err));
@@ -118,8 +119,8 @@ static void expected(uint64_t out[STEPS + 1])
 }
 
 /* A run that ended in step `reached` left the state before or after it; the next run finishes. */
-static void check_after(const fixture *f, int reached, bool done, const uint64_t want[STEPS + 1], const char *what,
-                        int n)
+static void check_after(const fixture *f, int reached, bool done, const uint64_t want[STEPS + 1],
+                        const char *what, int n)
 {
   bc_err err = { 0 };
   const uint64_t got = state(f);
@@ -127,7 +128,8 @@ static void check_after(const fixture *f, int reached, bool done, const uint64_t
   if (done)
     cr_assert_eq(got, want[STEPS], "%s %d: the scenario passed, and its end is another", what, n);
   else
-    cr_assert(got == want[reached] || got == want[reached + 1], "%s %d: step %d left a mix", what, n, reached);
+    cr_assert(got == want[reached] || got == want[reached + 1], "%s %d: step %d left a mix", what, n,
+              reached);
   const bc_status st = scenario(f, &at, &err);
   cr_assert_eq(st, BC_OK, "%s %d: the next run, step %d: %s", what, n, at, err.msg);
   cr_assert_eq(state(f), want[STEPS], "%s %d: the next run ends elsewhere", what, n);
@@ -200,8 +202,8 @@ static void fail_each(bc_fault_op op, const char *what, int sys, bc_status code,
   }
   cr_assert_eq(LEAKS(), 0, "%s: a leak", what);
   cr_assert_geq(injected, at_least, "%s: only %d", what, injected);
-  (void)fprintf(stderr, "faults injected: %-7s %5d (%d of them harmless), leaks %s\n", what, injected, tolerated,
-                "none");
+  (void)fprintf(stderr, "faults injected: %-7s %5d (%d of them harmless), leaks %s\n", what, injected,
+                tolerated, "none");
 }
 
 /* The same with the end of the process in place of the error. */
@@ -230,8 +232,8 @@ static void crash_each(bc_fault_op op, const char *what, int stride, int at_leas
       reached = i;
     (void)close(pipes[0]);
     cr_assert_eq(waitpid(pid, &status, 0), pid);
-    cr_assert(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == CRASHED), "%s %d: status %d",
-              what, at, status);
+    cr_assert(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == CRASHED),
+              "%s %d: status %d", what, at, status);
     const bool passed = WEXITSTATUS(status) == 0;
     check_after(&f, reached, passed, want, what, at);
     fixture_remove(&f);

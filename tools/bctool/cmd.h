@@ -7,7 +7,8 @@
 #include "tools/bctool/opt.h"
 
 extern const bct_cmd bct_cmd_create, bct_cmd_ingest_netcdf, bct_cmd_info, bct_cmd_ls, bct_cmd_query,
-    bct_cmd_stats, bct_cmd_plot, bct_cmd_verify, bct_cmd_version, bct_cmd_help;
+    bct_cmd_stats, bct_cmd_plot, bct_cmd_verify, bct_cmd_compact, bct_cmd_publish, bct_cmd_reindex,
+    bct_cmd_version, bct_cmd_help;
 
 /* All commands, in the order of the overview; ended by NULL. */
 extern const bct_cmd *const bct_cmds[];

@@ -11,8 +11,13 @@
 #include "tools/bctool/util.h"
 
 const bct_cmd *const bct_cmds[] = {
-  &bct_cmd_create, &bct_cmd_ingest_netcdf, &bct_cmd_info,    &bct_cmd_ls,   &bct_cmd_query, &bct_cmd_stats,
-  &bct_cmd_plot,   &bct_cmd_verify,        &bct_cmd_version, &bct_cmd_help, NULL,
+  &bct_cmd_create,  &bct_cmd_ingest_netcdf,
+  &bct_cmd_info,    &bct_cmd_ls,
+  &bct_cmd_query,   &bct_cmd_stats,
+  &bct_cmd_plot,    &bct_cmd_verify,
+  &bct_cmd_compact, &bct_cmd_publish,
+  &bct_cmd_reindex, &bct_cmd_version,
+  &bct_cmd_help,    NULL,
 };
 
 #define WORD_MAX  32

@@ -68,6 +68,8 @@ __attribute__((format(printf, 2, 3))) bool bench_fail(bench_way *w, const char *
 const char *bench_path(const char *folder, const char *name);
 void *bench_alloc(size_t n); /* or ends the program; pages are touched */
 uint64_t bench_file_bytes(const char *path);
+/* In a process of its own, so that its memory is not that of the ways to come. */
+bool bench_apart(bool (*fn)(void *arg), void *arg);
 bool bench_remove(const char *folder); /* with all that is in it; fine when it is not there */
 
 /* ---- reads of the store, read.c ---- */

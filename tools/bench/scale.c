@@ -235,7 +235,7 @@ static bool facts(const bench_ctx *c, const size *s, const char *path, double se
 static void one_size(bench_ctx *c, const size *s, const char *path)
 {
   /* nodes of one cell; of 4 x 4 cells */
-  bench_query tile = { path, "v07", "-147,57,-132.25,72", NULL, "1900-07", 0 };
+  bench_query tile = { path, "v07", "-148,58.25,-132.25,74", NULL, "1900-07", 0 };
   bench_query window = { path, "v07", "-180,26.25,-116.25,90", NULL, "1900-07", 0 };
   const growth g = { path, s->months };
   const char *const info[] = { c->bctool, "info", path };
@@ -251,21 +251,32 @@ static void one_size(bench_ctx *c, const size *s, const char *path)
   (void)bench_run(c, &k);
 }
 
+typedef struct making {
+  const bench_ctx *c;
+  const size *s;
+  const char *path;
+} making;
+
+static bool make_and_tell(void *arg)
+{
+  const making *m = arg;
+  bc_err err = { .msg = "" };
+  const double begin = bench_now();
+  if (make_store(m->s, m->path, &err) == BC_OK) return facts(m->c, m->s, m->path, bench_now() - begin);
+  fprintf(stderr, "bench: %s: %s\n", m->path, err.msg);
+  return false;
+}
+
 void bench_scale(bench_ctx *c)
 {
   for (size_t i = 0; i < sizeof k_sizes / sizeof *k_sizes; i++) {
     const size *s = &k_sizes[i];
-    bc_err err = { .msg = "" };
     if (!bench_wanted(c, s->name) || (s->long_only && !c->long_run)) continue;
-    const char *path = bench_path(c->data, "scale.bcube");
-    const double begin = bench_now();
-    if (!bench_remove(path) || make_store(s, path, &err) != BC_OK ||
-        !facts(c, s, path, bench_now() - begin)) {
-      fprintf(stderr, "bench: %s: %s\n", path, err.msg);
+    making m = { c, s, bench_path(c->data, "scale.bcube") };
+    if (bench_remove(m.path) && bench_apart(make_and_tell, &m))
+      one_size(c, s, m.path);
+    else
       c->failed++;
-    } else {
-      one_size(c, s, path);
-    }
-    (void)bench_remove(path);
+    (void)bench_remove(m.path);
   }
 }

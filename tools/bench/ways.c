@@ -62,6 +62,19 @@ uint64_t bench_file_bytes(const char *path)
   return stat(path, &s) == 0 ? (uint64_t)s.st_size : 0;
 }
 
+bool bench_apart(bool (*fn)(void *arg), void *arg)
+{
+  int status = 0;
+  (void)fflush(NULL);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const bool ok = fn(arg);
+    (void)fflush(NULL);
+    _exit(ok ? 0 : 1);
+  }
+  return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 bool bench_remove(const char *folder)
 {
   int status = 0;
