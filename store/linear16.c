@@ -499,7 +499,7 @@ bc_status bc_lin16_decode(bc_zstd *z, bc_lin16_scratch *scratch, bc_bytes src, c
   const uint32_t t_end = past_last(k->t);
   const size_t plane = (size_t)past_last(k->y) * w;
   lin_block b;
-  bc_lin before;
+  bc_lin before = { 0 };
   uint16_t *q, *mapped, *above;
   float *row;
   uint8_t *dst = k->dst;

@@ -672,6 +672,9 @@ bc_status bc_os_lock(const char *path, bc_lock *out, bc_err *err)
   const int fd = open_fd(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0644);
 
   out->fd = -1;
+  if (fd < 0 && (errno == ELOOP || errno == EISDIR)) /* it might lead to a file that signing would empty */
+    return BC_FAIL_SYS(err, BC_E_CORRUPT, "os", errno, "%s is %s, not a regular file: remove it", path,
+                       errno == ELOOP ? "a symbolic link" : "a folder");
   if (fd < 0) return WRITE_FAIL(err, errno, "open the lock", path);
   do {
     rc = flock(fd, LOCK_EX | LOCK_NB);

@@ -1,7 +1,6 @@
 /* Published stores: equal, immutable, opened without a lock or a write. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -252,24 +251,25 @@ Test(publish, opens_on_a_read_only_mount)
 {
   bc_err err = { 0 };
   fixture f = fixture_make(SIDE);
-  char dest[120], mnt[120];
+  char dest[120], mnt[120], line[500];
   bc_publish_report rep;
   (void)snprintf(dest, sizeof dest, "%s/pub.bcube", f.dir);
   (void)snprintf(mnt, sizeof mnt, "%s/mnt", f.dir);
   fill(f.path, 3);
   OK(publish(f.path, dest, NULL, &rep, &err));
   cr_assert_eq(mkdir(mnt, 0755), 0);
-  if (mount(dest, mnt, NULL, MS_BIND, NULL) != 0) {
+  (void)snprintf(line, sizeof line, "mount --bind %s %s 2>/dev/null && mount -o remount,bind,ro %s", dest,
+                 mnt, mnt);
+  if (system(line) != 0) {
     cr_log_warn("publish: no read-only mount can be made here: skipped");
     fixture_remove(&f);
     return;
   }
-  const int locked = mount(NULL, mnt, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
-  cr_expect_eq(locked, 0);
   char probe[160];
   (void)snprintf(probe, sizeof probe, "%s/x", mnt);
   cr_expect_lt(open(probe, O_CREAT | O_WRONLY, 0644), 0, "the mount is not read-only");
   cr_expect_eq(use(mnt), 0);
-  cr_expect_eq(umount(mnt), 0);
+  (void)snprintf(line, sizeof line, "umount %s", mnt);
+  cr_expect_eq(system(line), 0);
   fixture_remove(&f);
 }

@@ -121,7 +121,8 @@ const bct_cmd bct_cmd_compact = {
   .opts = k_opts,
   .about =
       "No value changes, and readers go on. It may be stopped at any time, and run again to go on. While it "
-      "works it needs free space for what it rewrites. Tiles that cannot be read stay where they are; the exit "
+      "works it needs free space for what it rewrites. Tiles that cannot be read stay where they are; the "
+      "exit "
       "code is then 3.",
   .examples = k_examples,
   .run = run_compact,
