@@ -221,7 +221,8 @@ bc_status bc_os_map_fd(int fd, const char *name, bc_map *out, bc_err *err)
 
   *out = (bc_map){ NULL, 0 };
   if (fstat(fd, &sb) != 0) return READ_FAIL(err, errno, "examine", name);
-  if (!bc_u64_to_sz((uint64_t)sb.st_size, &n) || n == 0) return BC_FAIL(err, BC_E_TRUNCATED, "%s is empty", name);
+  if (!bc_u64_to_sz((uint64_t)sb.st_size, &n) || n == 0)
+    return BC_FAIL(err, BC_E_TRUNCATED, "%s is empty", name);
   void *p = faulted(BC_FAULT_MMAP) == 0 ? mmap(NULL, n, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
   if (p == MAP_FAILED) return READ_FAIL(err, errno, "map", name);
   *out = (bc_map){ p, n };

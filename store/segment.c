@@ -93,7 +93,8 @@ struct bc_segw {
 static bc_status flush(bc_segw *w, bc_err *err)
 {
   if (w->buffer.n == 0) return BC_OK;
-  /* At its own place: a write that failed half-way and was forgiven (same_payload) is then done again whole. */
+  /* At its own place: a write that failed half-way and was forgiven (same_payload) is then done again whole.
+   */
   const bc_status st = bc_os_out_pwrite(&w->out, w->buffer.p, w->buffer.n, w->at - w->buffer.n, err);
   if (st == BC_OK) w->buffer.n = 0;
   return st;
