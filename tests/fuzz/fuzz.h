@@ -83,12 +83,14 @@ static char fuzz_folder[64];
 
 static inline void fuzz_remove_folder(void) { bc_os_remove_tree(fuzz_folder); }
 
-/* The target's own folder, made at the first call and removed at the end. */
+/* The target's own folder, made at the first call and removed at the end; in BC_FUZZ_TMP where that is set.
+ */
 static inline const char *fuzz_dir(void)
 {
+  const char *in = getenv("BC_FUZZ_TMP");
   if (fuzz_folder[0] != '\0') return fuzz_folder;
-  (void)snprintf(fuzz_folder, sizeof fuzz_folder, "%s/bc-fuzz-XXXXXX",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+  if (in == NULL || strlen(in) > 40) in = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+  (void)snprintf(fuzz_folder, sizeof fuzz_folder, "%s/bc-fuzz-XXXXXX", in);
   FUZZ_CHECK(mkdtemp(fuzz_folder) != NULL);
   FUZZ_CHECK(atexit(fuzz_remove_folder) == 0);
   return fuzz_folder;
