@@ -354,12 +354,27 @@ static bc_status transfer(run *r, bc_file_plan *p, bc_source_rec *src, bc_err *e
   return bc_gather_bytes(r->g) > r->c.gather / 4 * 3 ? commit(r, err) : BC_OK;
 }
 
+/* A file none of whose steps were asked for is no error (others of the list may have some), but worth a word.
+ */
+static void note_empty(const run *r, const bc_file_plan *p, const char *name)
+{
+  char first[BC_TIME_TEXT], last[BC_TIME_TEXT];
+  if (pass_bytes(p) > 0 || p->n == 0 || p->vars[0].sv->is_static) return;
+  const bc_var *v = &p->vars[0].sv->var;
+  char *line = bc_asprintf("%s: no step in that time; it goes from %s to %s", name,
+                           bc_time_format_short((int64_t)v->coord[0][0], first),
+                           bc_time_format_short((int64_t)v->coord[0][v->shape[0] - 1], last));
+  if (line != NULL) note(r, line);
+  bc_free(line);
+}
+
 static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *rec, bc_err *err)
 {
   bc_status st = BC_OK;
   const uint64_t commits = r->commits;
   const size_t mods = bc_writer_modalities(r->w);
   bc_source_rec src = *rec;
+  note_empty(r, p, rec->name);
   BC_TRY(bc_file_plan_register(p, r->w, err));
   src.id = UINT32_MAX; /* while only looking */
   st = bc_writer_find_source(r->w, rec, &src, err);

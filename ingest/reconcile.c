@@ -25,6 +25,7 @@ typedef struct reconcile {
   size_t mask_cap;
   float *block; /* decoded values of one block */
   size_t block_cap;
+  bool changes; /* some value of the tile at hand is replaced */
 } reconcile;
 
 static bc_status collect(void *ctx, const bc_tile_key *key, const bc_tile_rec *rec, bc_err *err)
@@ -127,7 +128,7 @@ static bool overlaps(const bc_job *j, const bc_tile_head *h, const bc_block_plac
 }
 
 /* Compare step js, level jl of the job with one decoded plane, [ny][nx] from (y0, x0) of the cell. */
-static bc_status compare_plane(const reconcile *r, const bc_job *j, size_t js, size_t jl, const float *plane,
+static bc_status compare_plane(reconcile *r, const bc_job *j, size_t js, size_t jl, const float *plane,
                                const bc_tile_head *h, const bc_block_place *at, const overlap *o,
                                bool *differs, bc_err *err)
 {
@@ -142,6 +143,7 @@ static bc_status compare_plane(const reconcile *r, const bc_job *j, size_t js, s
       if (same_value(old, fresh)) continue;
       if (!r->replace) return conflict(r, j, js, jl, y - j->y0, x - j->x0, old, fresh, err);
       *differs = true;
+      r->changes = true;
     }
   }
   return BC_OK;
@@ -275,6 +277,22 @@ static bc_status drop_superseded(reconcile *r, const bc_job *j, size_t i, bc_err
   return bc_writer_drop(r->w, &key, err);
 }
 
+/* Files whose values are replaced are no longer in as they were: giving one again must not be answered by
+ * "already in". */
+static bc_status reopen_sources(reconcile *r, const bc_tile_head *h, bc_err *err)
+{
+  for (uint32_t i = 0; i < h->n_sources; i++) {
+    bc_source_rec rec;
+    const bc_status st = bc_snapshot_source(r->snap, bc_tile_source(h, i), &rec, err);
+    if (st == BC_E_NOTFOUND) continue;
+    if (st != BC_OK) return st;
+    if (!rec.done) continue;
+    rec.done = false;
+    BC_RET(bc_writer_source_update(r->w, &rec, err));
+  }
+  return BC_OK;
+}
+
 static bc_status reconcile_job(reconcile *r, bc_job *j, bc_err *err)
 {
   bc_status st = BC_OK;
@@ -289,7 +307,9 @@ static bc_status reconcile_job(reconcile *r, bc_job *j, bc_err *err)
     st = bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err);
     if (r->replace && is_damage(st)) continue;
     BC_TRY(st);
+    r->changes = false;
     st = compare_tile(r, j, &t, differs, err);
+    if (st == BC_OK && r->changes && !r->compare_only) st = reopen_sources(r, &t.head, err);
     if (st == BC_OK && r->replace) check_second(r, j, &t, differs);
     bc_tile_close(&t);
     BC_TRY(st);

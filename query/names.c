@@ -64,7 +64,7 @@ static bc_status unknown(const bc_names *t, const char *name, bc_err *err)
 {
   const size_t n = bc_snapshot_modalities(t->snap);
   char list[240] = "", full[2 * BC_NAME_MAX];
-  const int limit = strlen(name) < 5 ? 2 : 3; /* edits between near names */
+  const int limit = strlen(name) < 3 ? 1 : strlen(name) < 5 ? 2 : 3; /* edits between near names */
   near *v = bc_calloc(n + 1, sizeof *v);
   if (v == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory to look for \"%.100s\"", name);
   for (size_t i = 0; i < n; i++) {

@@ -197,7 +197,9 @@ static bc_status merge_modality(mod_state *s, const bc_modality *def, uint16_t *
     return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: levels in %s in the store, in %s here", def->group, def->name,
                    s->m.level_units, def->level_units);
   if (s->m.precision != def->precision)
-    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: stored with precision %g (0 = exact), asked for %g",
+    return BC_FAIL(err, BC_E_CONFLICT,
+                   "%s/%s: stored with precision %g (0 = exact), asked for %g: give --precision as before, "
+                   "or another --group",
                    def->group, def->name, s->m.precision, def->precision);
   if ((s->m.bucket == BC_BUCKET_STATIC) != (def->bucket == BC_BUCKET_STATIC))
     return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s time in the store, %s time here: use another --group",

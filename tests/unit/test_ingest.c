@@ -198,6 +198,11 @@ Test(ingest, overlaps_add_nothing_conflicts_are_refused_replace_wins)
   l = check(f.path, 50, 60, 1, false);
   cr_expect_eq(l.values, 10u * NY * NX);
   cr_expect_eq(l.wrong, 0);
+  o.replace = false;
+  FAILS(BC_E_CONFLICT,
+        ingest(f.path, &b, 1, &o, &rep, &err)); /* its values were replaced: it is no longer in */
+  OK(ingest(f.path, &a, 1, &o, &rep, &err));
+  cr_expect_eq(rep.files_skipped, 1, "untouched");
   fixture_remove(&f);
 }
 

@@ -44,7 +44,8 @@ static double deviation_of(const bc_usage *u)
   const double mean = mean_of(u);
   const double var = u->n_valid > 0 ? u->sumsq / (double)u->n_valid - mean * mean : NAN;
 
-  return var > 0 ? sqrt(var) : u->n_valid > 0 ? 0.0 : NAN;
+  if (!isfinite(var)) return NAN; /* infinities among the values */
+  return var > 0 ? sqrt(var) : 0.0;
 }
 
 static double min_of(const bc_usage *u) { return u->n_valid > 0 ? u->min : NAN; }
