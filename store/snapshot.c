@@ -327,6 +327,7 @@ static bc_status add_levels(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_
                          .n_absent = rec.n_absent / tile.head.nl };
     bc_usage_add(&c->levels[at], &part, bc_tile_time(&tile.head, 0),
                  bc_tile_time(&tile.head, tile.head.nt - 1));
+    if ((key.part & (BC_PART_SECOND - 1)) > 0) c->levels[at].n_pieces++;
   }
   bc_tile_close(&tile);
   return BC_OK;
@@ -340,6 +341,8 @@ bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *l
     bc_usage_init(&levels[i]);
   return each_tile_of(s, add_levels, &c, err);
 }
+
+#define STEPS_MAX ((size_t)1 << 26) /* a head of 200 bytes may state millions: memory must end somewhere */
 
 typedef struct times_ctx {
   bc_snapshot *s;
@@ -401,6 +404,8 @@ static bc_status add_times(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_e
   if (!seen_before(c, key.time, &tile.head)) {
     if (c->n + tile.head.nt > c->cap) {
       c->n = distinct(c->t, c->n);
+      if (c->n + tile.head.nt > STEPS_MAX)
+        BC_TRY(BC_FAIL(err, BC_E_BUDGET, "more than %zu steps in one variable: too many to list", STEPS_MAX));
       const size_t cap = (c->n + tile.head.nt) * 2;
       int64_t *p = bc_realloc(c->t, cap * sizeof *p);
       if (p == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory for %zu steps", cap));
