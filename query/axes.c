@@ -13,6 +13,9 @@ static bc_status no_memory(bc_err *err) { return BC_FAIL(err, BC_E_NOMEM, "no me
 
 /* ---- steps: the union over all tiles ---- */
 
+/* 512 MiB of them. A head of 200 bytes may state millions, so that a small file could ask for any memory. */
+#define STEPS_MAX ((size_t)1 << 26)
+
 typedef struct step_list {
   int64_t *v;
   size_t n, cap;
@@ -46,23 +49,6 @@ static bc_status seen_before(step_list *l, uint64_t h, bool *before, bc_err *err
   return BC_OK;
 }
 
-static bc_status add_steps(const bc_query *q, step_list *l, const bc_tile_head *h, bc_err *err)
-{
-  const int64_t shape[3] = { h->t_first, h->t_step, h->nt };
-  bool before = false;
-  BC_RET(seen_before(l, h->regular ? bc_hash64(shape, sizeof shape) : bc_hash64(h->times, (size_t)h->nt * 8),
-                     &before, err));
-  if (before) return BC_OK;
-  void *list = l->v;
-  BC_RET(bc_list_reserve(&list, &l->cap, l->n + h->nt, sizeof *l->v, err));
-  l->v = list;
-  for (uint32_t i = 0; i < h->nt; i++) {
-    const int64_t t = bc_tile_time(h, i);
-    if (t == BC_TIME_STATIC || (t >= q->t_begin && t < q->t_end)) l->v[l->n++] = t;
-  }
-  return BC_OK;
-}
-
 static int by_time(const void *a, const void *b)
 {
   const int64_t p = *(const int64_t *)a, q = *(const int64_t *)b;
@@ -79,6 +65,26 @@ static size_t sort_unique(int64_t *v, size_t n)
   for (size_t i = 0; i < n; i++)
     if (m == 0 || v[m - 1] != v[i]) v[m++] = v[i];
   return m;
+}
+
+static bc_status add_steps(const bc_query *q, step_list *l, const bc_tile_head *h, bc_err *err)
+{
+  const int64_t shape[3] = { h->t_first, h->t_step, h->nt };
+  bool before = false;
+  BC_RET(seen_before(l, h->regular ? bc_hash64(shape, sizeof shape) : bc_hash64(h->times, (size_t)h->nt * 8),
+                     &before, err));
+  if (before) return BC_OK;
+  if (l->n + h->nt > STEPS_MAX) l->n = sort_unique(l->v, l->n);
+  if (l->n + h->nt > STEPS_MAX)
+    return BC_FAIL(err, BC_E_BUDGET, "more than %zu steps in one query: ask for a shorter time", STEPS_MAX);
+  void *list = l->v;
+  BC_RET(bc_list_reserve(&list, &l->cap, l->n + h->nt, sizeof *l->v, err));
+  l->v = list;
+  for (uint32_t i = 0; i < h->nt; i++) {
+    const int64_t t = bc_tile_time(h, i);
+    if (t == BC_TIME_STATIC || (t >= q->t_begin && t < q->t_end)) l->v[l->n++] = t;
+  }
+  return BC_OK;
 }
 
 static bool has_level(const bc_qvar *v, const bc_tile_head *h)

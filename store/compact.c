@@ -115,6 +115,7 @@ static bc_status measure(bc_compaction *c, bc_seg_state *s, bc_err *err)
     s->payload_bytes = bc_segment_payload_bytes(seg);
     s->count = bc_segment_count(seg);
     s->readable = true;
+    s->broken = is_damage(bc_segment_check_directory(seg, NULL));
     bc_segment_unref(seg);
     return BC_OK;
   }
@@ -335,8 +336,8 @@ static void choose(run *r)
   bool any = r->any_merge;
   for (size_t i = 0; i < r->c.n_segs; i++) {
     bc_seg_state *s = &r->c.segs[i];
-    if (!s->readable) continue;
-    if (is_wasteful(s)) {
+    if (!s->readable && s->refs > 0) continue;
+    if (!s->readable || s->broken || is_wasteful(s)) { /* what is damaged goes once nobody needs it */
       move_segment(r, s);
       any = true;
     } else if (is_small(r, s)) {

@@ -42,6 +42,7 @@ typedef struct bc_seg_state {
       merging;          /* payload bytes that tiles refer to; of these, those of pieces that will be merged */
   uint64_t heads, refs; /* tiles whose head is here; the same, and those whose payload is */
   bool readable;
+  bool broken; /* readable, but its directory is not as it was written */
   bool moving; /* all its tiles go elsewhere */
   bool retired;
 } bc_seg_state;

@@ -114,6 +114,40 @@ static bc_status read_record(carry *k, uint32_t id, bc_err *err)
   return st;
 }
 
+static bc_status keep_any_source(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  (void)value;
+  (void)stop;
+  if (key.n != 4) return BC_FAIL(err, BC_E_CORRUPT, "index: sources: run bctool reindex");
+  return keep_source(ctx, bc_be32(key.p), err);
+}
+
+static bc_status keep_dead_key(void *ctx, const bc_tile_rec *rec, bc_bytes head, bc_err *err)
+{
+  bc_tile_head h;
+  uint8_t key[BC_TILE_KEY_BYTES];
+  (void)rec;
+  BC_RET(bc_tile_head_parse(head, &h, err));
+  bc_tile_key_put(&h.key, key);
+  return keep_drop(ctx, key, err);
+}
+
+/* A record that is lost may have spoken of any source, and have dropped any tile that is in an older
+ * directory and not in the index. */
+static bc_status guess_record(carry *k, uint32_t id, bc_err *err)
+{
+  BC_RET(bc_txn_each(k->t, BC_TABLE_SOURCES, (bc_bytes){ NULL, 0 }, keep_any_source, k, err));
+  k->number = id;
+  for (size_t i = 0; i < k->c->n_segs && k->c->segs[i].id < id; i++) {
+    bc_segment *seg = NULL;
+    bc_status st = bc_segment_open(k->c->st->segments, k->c->segs[i].id, k->c->st->uuid, true, &seg, NULL);
+    if (st == BC_OK) st = bc_segment_each(seg, keep_dead_key, k, err);
+    bc_segment_unref(seg);
+    if (st == BC_E_NOMEM) return BC_FAIL(err, BC_E_NOMEM, "compact: no memory");
+  } /* one that cannot be read is passed over by reindex, too */
+  return BC_OK;
+}
+
 /* By key, the latest first. */
 static int by_key(const void *a, const void *b)
 {
@@ -230,25 +264,22 @@ static bool worth_retiring(const bc_compaction *c, bool last)
   return n > 0 && (last || bytes > c->moving_bytes / RETIRE_PART);
 }
 
-/* One whose record cannot be read stays: nobody could say what it said. */
 static bc_status retire_one(carry *k, bc_seg_state *s, bc_err *err)
 {
   const size_t drops = k->n_drops, ids = k->n_ids;
   bc_err e = { .msg = "" };
-  const bc_status st = read_record(k, s->id, &e);
-  if (st == BC_OK) {
-    s->retired = true;
-    return bc_writer_retire(k->c->w, s->id, err);
+  bc_status st = read_record(k, s->id, &e);
+  if (st == BC_E_NOTFOUND || (st <= BC_E_CORRUPT && st > BC_E_IO)) {
+    k->n_drops = drops;
+    k->n_ids = ids;
+    st = guess_record(k, s->id, &e);
   }
-  k->n_drops = drops;
-  k->n_ids = ids;
-  s->moving = false;
-  if (st > BC_E_CORRUPT || st <= BC_E_IO) {
+  if (st != BC_OK) {
     if (err != NULL) *err = e;
     return st;
   }
-  bc_compact_note(k->c, &e);
-  return BC_OK;
+  s->retired = true;
+  return bc_writer_retire(k->c->w, s->id, err);
 }
 
 static bc_status retire_free(carry *k, bc_err *err)
@@ -269,7 +300,7 @@ static void unlink_retired(bc_compaction *c)
     bc_err e = { .msg = "" };
     char *path = path_of(c, s->id);
     bc_store_forget(c->st, s->id);
-    if (path != NULL && bc_os_unlink(path, &e) != BC_OK) bc_compact_note(c, &e);
+    if (path != NULL && bc_os_exists(path) && bc_os_unlink(path, &e) != BC_OK) bc_compact_note(c, &e);
     bc_free(path);
     s->file_bytes = 0;
   }

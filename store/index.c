@@ -63,6 +63,12 @@ static env_ref *g_envs;
 static bc_status lmdb_fail(bc_err *err, int rc, const char *what)
 {
   bc_status st = BC_E_IO;
+  if (rc == EAGAIN) /* the lock on the byte of our pid is taken */
+    return BC_FAIL_SYS(
+        err, BC_E_BUSY, "lmdb", rc,
+        "index: a process in another container, which has the same number %ld there, is reading: try "
+        "again later, share one pid namespace, or read a copy (bctool publish)",
+        bc_os_pid());
   switch (rc) {
   case MDB_NOTFOUND: return BC_E_NOTFOUND; /* a result, not a failure: no text */
   case MDB_MAP_FULL: st = BC_E_FULL; break;
@@ -439,9 +445,12 @@ static bc_bytes digest_key(void) { return (bc_bytes){ (const uint8_t *)DIGEST, s
 
 static int begin(bc_index *ix, bool write, MDB_txn **txn)
 {
+  int dead = 0;
+  /* The slot of a killed reader pins its snapshot: the index would grow with every commit. LMDB tells by a
+   * lock on the byte of the reader's pid, which a reader in another pid namespace holds like any other. */
+  if (write) (void)mdb_reader_check(ix->ref->env, &dead);
   int rc = mdb_txn_begin(ix->ref->env, NULL, write ? 0 : MDB_RDONLY, txn);
   if (rc == MDB_READERS_FULL) { /* slots of killed readers may be in the way */
-    int dead = 0;
     (void)mdb_reader_check(ix->ref->env, &dead);
     if (dead > 0) rc = mdb_txn_begin(ix->ref->env, NULL, MDB_RDONLY, txn);
   }
@@ -469,12 +478,6 @@ static bc_status pin(bc_txn *t, bc_err *err)
   bc_status st = BC_OK;
   for (int i = 0; i < PIN_TRIES; i++) {
     const int rc = begin(t->ix, false, &t->txn);
-    if (rc == EAGAIN)
-      return BC_FAIL_SYS(
-          err, BC_E_BUSY, "lmdb", rc,
-          "index: a process of the same number %ld reads this store from another container: give one "
-          "of them its own copy (bctool publish), or the same pid namespace",
-          bc_os_pid());
     if (rc != 0) return lmdb_fail(err, rc, "beginning to read");
     st = find_roots(t, err);
     if (st == BC_OK || st == BC_E_NOMEM || st == BC_E_IO) break;

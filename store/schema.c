@@ -100,6 +100,8 @@ static bc_status check_name(const char *what, const char *name, bc_err *err)
   if (end == NULL)
     return BC_FAIL(err, BC_E_INVAL, "the %s name \"%.48s\" is longer than %d bytes", what, name,
                    BC_NAME_MAX - 1);
+  if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) /* some format might make a path of it */
+    return BC_FAIL(err, BC_E_INVAL, "the %s name \"%s\" is that of a folder", what, name);
   for (const char *c = name; c < end; c++) {
     if ((*c < 'a' || *c > 'z') && (*c < 'A' || *c > 'Z') && (*c < '0' || *c > '9') &&
         strchr("_.-", *c) == NULL)

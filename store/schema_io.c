@@ -22,6 +22,15 @@ static bc_status bad(bc_err *err, const char *what)
   return BC_FAIL(err, BC_E_CORRUPT, "schema: the record of a %s is damaged: run bctool reindex", what);
 }
 
+/* Texts that end on a terminal: a record made to do harm could steer it. Control characters become blanks. */
+static void plain(char *text)
+{
+  for (unsigned char *p = (unsigned char *)text; *p != '\0'; p++) {
+    if (*p < 0x20 || *p == 0x7f) *p = ' ';
+    if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) p[0] = p[1] = ' '; /* U+0080 to U+009F */
+  }
+}
+
 /* ---- grid ---- */
 
 bc_status bc_grid_encode(const bc_grid *g, bc_buf *out, bc_err *err)
@@ -46,6 +55,7 @@ bc_status bc_grid_decode(bc_bytes src, bc_grid *out, bc_err *err)
   if (bc_cur_u8(&c) != GRID_LAYOUT) return bad(err, "grid");
   bc_cur_text(&c, out->name, sizeof out->name);
   bc_cur_text(&c, out->crs, sizeof out->crs);
+  plain(out->crs);
   out->y0 = bc_cur_f64(&c);
   out->dy = bc_cur_f64(&c);
   out->x0 = bc_cur_f64(&c);
@@ -109,6 +119,8 @@ static bc_status decode_attrs(bc_cursor *c, bc_modality *m, bc_err *err)
     if (value == NULL) return BC_FAIL(err, BC_E_NOMEM, "schema: no memory");
     if (len > 0) memcpy(value, p, len);
     value[len] = '\0';
+    plain(name);
+    plain(value);
     const bc_status st = bc_modality_set_attr(m, name, value, numeric != 0, err);
     bc_free(value);
     BC_RET(st);
@@ -130,6 +142,8 @@ static void decode_fixed(bc_cursor *c, bc_modality *m)
   bc_cur_text(c, m->name, sizeof m->name);
   bc_cur_text(c, m->units, sizeof m->units);
   bc_cur_text(c, m->level_units, sizeof m->level_units);
+  plain(m->units);
+  plain(m->level_units);
   m->n_levels = bc_cur_u16(c);
 }
 
@@ -236,6 +250,7 @@ bc_status bc_source_decode(bc_bytes src, bc_source_rec *out, bc_err *err)
   out->next_var = bc_cur_u32(&c);
   out->next_step = bc_cur_u64(&c);
   bc_cur_text(&c, out->name, sizeof out->name);
+  plain(out->name);
   bc_cur_text(&c, out->request, sizeof out->request);
   return c.ok && c.at == src.n && done <= 1 ? BC_OK : bad(err, "source file");
 }

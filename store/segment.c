@@ -361,6 +361,12 @@ static bc_status check_directory(bc_segment *s, const char *path, bool deep, bc_
   return BC_OK;
 }
 
+bc_status bc_segment_check_directory(const bc_segment *s, bc_err *err)
+{
+  if (bc_hash64(s->map.p + s->dir_off, (size_t)s->dir_bytes) == s->dir_hash) return BC_OK;
+  return BC_FAIL(err, BC_E_CHECKSUM, "segment %" PRIu32 ": the directory is damaged (checksum)", s->id);
+}
+
 bc_status bc_segment_open(const char *folder, uint32_t id, const uint8_t uuid[16], bool deep,
                           bc_segment **out, bc_err *err)
 {

@@ -40,6 +40,8 @@ typedef struct bc_segment bc_segment; /* mapped; reference-counted, internally l
 /* Maps and checks header, footer, sizes, ids. deep also checks the directory's hash. */
 bc_status bc_segment_open(const char *folder, uint32_t id, const uint8_t uuid[16], bool deep,
                           bc_segment **out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_segment_check_directory(const bc_segment *s,
+                                     bc_err *err) BC_MUST_CHECK; /* the hash that deep checks */
 bc_segment *bc_segment_ref(bc_segment *s);
 void bc_segment_unref(bc_segment *s); /* NULL is fine */
 int bc_segment_refs(bc_segment *s);   /* 1 = nobody but the asker */

@@ -24,6 +24,7 @@ typedef struct check {
   uint8_t *from; /* by source: the damaged thing holds values of it */
   uint32_t n_sources;
   uint32_t held_by; /* from is what this segment held; 0: something else */
+  bool needed;      /* held_by: a tile is in it */
 } check;
 
 static bool is_damage(bc_status st) { return st <= BC_E_CORRUPT && st > BC_E_IO; }
@@ -62,7 +63,8 @@ typedef struct held {
   check *c;
   uint32_t segment;
   bc_map map;
-  bool lost; /* a head cannot be read */
+  bool lost;   /* a head cannot be read */
+  bool needed; /* a tile is here, or its payload */
 } held;
 
 static bc_status add_held(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
@@ -74,7 +76,9 @@ static bc_status add_held(void *ctx, bc_bytes key, bc_bytes value, bool *stop, b
   (void)key;
   (void)stop;
   (void)err;
-  if (bc_tile_rec_get(value, &rec, NULL) != BC_OK || rec.head_segment != h->segment) return BC_OK;
+  if (bc_tile_rec_get(value, &rec, NULL) != BC_OK) return BC_OK;
+  h->needed = h->needed || rec.head_segment == h->segment || (rec.segment == h->segment && rec.stored > 0);
+  if (rec.head_segment != h->segment) return BC_OK;
   if (bc_bytes_sub((bc_bytes){ h->map.p, h->map.n }, rec.head_offset, rec.head_bytes, &b) &&
       bc_tile_head_parse(b, &head, NULL) == BC_OK)
     add_heads_sources(h->c, &head);
@@ -123,7 +127,8 @@ static void find_held(check *c, uint32_t segment)
   bc_free(path);
   (void)!bc_txn_each(c->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, add_held, &h, NULL);
   bc_os_unmap(&h.map);
-  if (!h.lost && any_source(c)) return;
+  c->needed = h.needed;
+  if (!h.needed || (!h.lost && any_source(c))) return;
   bc_segment *seg = NULL;
   bc_commit_parts parts;
   if (bc_segment_open(c->st->segments, segment, c->st->uuid, false, &seg, NULL) == BC_OK)
@@ -154,6 +159,10 @@ static bc_status make_command(check *c, bc_err *err)
 {
   bool any = false;
   c->command.n = c->source.n = 0;
+  if (c->held_by != 0 && !c->needed) { /* what was in it is elsewhere by now */
+    BC_RET(bc_buf_printf(&c->command, err, "bctool compact"));
+    BC_RET(put_word(&c->command, c->st->path, err));
+  }
   for (uint32_t i = 0; i < c->n_sources; i++) {
     bc_source_rec src;
     if (!c->from[i] || bc_snapshot_source(c->snap, i, &src, NULL) != BC_OK) continue;
@@ -178,6 +187,10 @@ static bc_status tell(check *c, bc_damage *d, const char *where, const char *why
   c->what.n = 0;
   BC_RET(bc_buf_printf(&c->what, err, "%s%s%s", where, where[0] != '\0' ? ": " : "", why));
   if (d->command[0] != '\0') BC_RET(bc_buf_printf(&c->what, err, "; to mend it: %s", d->command));
+  if (d->command[0] != '\0' && !d->has_tile && c->needed) {
+    BC_RET(bc_buf_printf(&c->what, err, ", then: bctool compact"));
+    BC_RET(put_word(&c->what, c->st->path, err));
+  }
   BC_RET(bc_buf_put(&c->what, "", 1, err));
   d->what = (const char *)c->what.p;
   c->report->damaged++;

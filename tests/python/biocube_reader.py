@@ -219,26 +219,6 @@ def modality_record(data):
     return m
 
 
-def source_record(data):
-    b = Bytes(data)
-    need(b.take("B") == 1, "layout of a source record")
-    keys = ["id", "hash", "bytes", "ingested", "done", "next_var", "next_step"]
-    return dict(zip(keys, b.take("I16sQqBIQ"))) | {"name": b.text(), "request": b.text()}
-
-
-def commit_record(data):
-    """What a segment says beside its tiles."""
-    b = Bytes(data)
-    out = {"snapshot": b.take("Q")}
-    for key, decode in (("grids", grid_record), ("modalities", modality_record), ("sources", source_record)):
-        out[key] = [decode(b.raw(b.take("I"))) for _ in range(b.take("I"))]
-    out["drops"] = [b.raw(16) for _ in range(b.take("Q"))]
-    out["retired"] = [b.take("I") for _ in range(b.take("I"))]
-    out["flags"] = b.take("I") if b.at < len(b.data) else 0
-    need(b.at == len(b.data) and out["flags"] < 4, "commit record")
-    return out
-
-
 # ---- store ----
 
 class Store:
@@ -260,7 +240,6 @@ class Store:
         need(struct.pack("<QQ", self.meta["uuid-lo"], self.meta["uuid-hi"]) == self.uuid, "index of another store")
         self.grids = [grid_record(v) for v in self.tables["grids"].values()]
         self.modalities = [modality_record(v) for v in self.tables["modalities"].values()]
-        self.sources = [source_record(v) for v in self.tables["sources"].values()]
 
     def segment(self, number):
         if number not in self.opened:
@@ -301,12 +280,3 @@ class Store:
         lat = np.round([g["y0"] + i * g["dy"] for i in rows], 9)
         lon = np.round([g["x0"] + j * g["dx"] for j in cols], 9)
         return times, m["levels"], lat, np.where(lon >= 180, lon - 360, lon), out, known
-
-    def index_digest(self):
-        """The sum that the entry "digest" of the index holds."""
-        total = 0
-        for number, table in enumerate(TABLES):
-            for key, value in self.tables[table].items():
-                if (table, key) != ("meta", b"digest"):
-                    total += xxh(bytes([number]) + key + struct.pack("<Q", xxh(value)))
-        return total % 2**64

@@ -42,6 +42,16 @@ static bc_status commit(const fixture *f, const world_job *j, bc_err *err)
   return st;
 }
 
+static bc_status compact(const fixture *f, bc_err *err)
+{
+  bc_store *store = NULL;
+  bc_compact_report rep;
+  BC_RET(bc_store_open(f->path, BC_OPEN_WRITE, &store, err));
+  const bc_status st = bc_store_compact(store, NULL, NULL, &rep, err);
+  bc_store_close(store);
+  return st;
+}
+
 static bc_status step(const fixture *f, int i, bc_err *err)
 {
   switch (i) {
@@ -49,7 +59,7 @@ static bc_status step(const fixture *f, int i, bc_err *err)
   case 1: return commit(f, &k_a, err);
   case 2: return commit(f, &k_b, err);
   case 3: return commit(f, &k_c, err);
-  default: return BC_OK;
+  default: return compact(f, err);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <zip.h>
 
 #include "ingest/source.h"
+#include "store/schema_io.h"
 #include "store/store_int.h"
 #include "tests/unit/store_fixture.h"
 
@@ -329,6 +330,42 @@ Test(hostile, segments_have_numbers_not_names)
     cr_expect(strspn(name, "0123456789") == 10 && strcmp(name + 10, ".seg") == 0);
     cr_expect(bc_segment_id(name, &id) && id == n);
   }
+}
+
+/* Names may become parts of paths and members of archives; texts end on terminals. */
+Test(hostile, texts_that_steer)
+{
+  static const char *const k_names[] = { "..", ".", "", "a/b", "a\\b", "a\nb", "\x1b[2J", "a b", "\xc3\xa4" };
+  bc_err err = { 0 };
+  bc_modality m = { .dtype = BC_F32,
+                    .bucket = BC_BUCKET_MONTH,
+                    .layout = { BC_LAYOUT_MAP, BC_LAYOUT_NONE },
+                    .group = "g" },
+              back;
+  bc_buf b = bc_buf_empty(1 << 20);
+  for (size_t i = 0; i < BC_ARRAY_LEN(k_names); i++) {
+    (void)snprintf(m.name, sizeof m.name, "%s", k_names[i]);
+    FAILS(BC_E_INVAL, bc_modality_check(&m, &err));
+    b.n = 0;
+    OK(bc_modality_encode(&m, &b, &err));
+    FAILS(BC_E_CORRUPT, bc_modality_decode((bc_bytes){ b.p, b.n }, &back, &err));
+  }
+  (void)snprintf(m.name, sizeof m.name, "t2m");
+  (void)snprintf(m.units, sizeof m.units, "K\x1b]0;owned\a");
+  OK(bc_modality_set_attr(&m, "long_name",
+                          "\x1b[31mred\n\xc2\x9b"
+                          "2J \xc2\xb0"
+                          "C",
+                          false, &err));
+  b.n = 0;
+  OK(bc_modality_encode(&m, &b, &err));
+  OK(bc_modality_decode((bc_bytes){ b.p, b.n }, &back, &err));
+  cr_expect_str_eq(back.units, "K ]0;owned ");
+  cr_expect_str_eq(back.attrs[0].value, " [31mred   2J \xc2\xb0"
+                                        "C");
+  bc_modality_dispose(&m);
+  bc_modality_dispose(&back);
+  bc_buf_dispose(&b);
 }
 
 /* ---- a store with one tile ---- */
