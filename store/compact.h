@@ -8,6 +8,7 @@
 #ifndef BC_STORE_COMPACT_H
 #define BC_STORE_COMPACT_H
 
+#include "store/linear16.h"
 #include "store/snapshot.h"
 
 typedef struct bc_piece {
@@ -72,7 +73,7 @@ bc_status bc_compact_leftovers(bc_compaction *c, bc_err *err) BC_MUST_CHECK;
 
 /* tile_packed.c: the packing of each step (out has room for h->nt) when the tile was made of packed integers.
  * Fill values are those of the first block only. */
-bc_status bc_tile_packing(bc_zstd *z, bc_scratch *scratch, const bc_tile_head *h, bc_bytes payload,
+bc_status bc_tile_packing(bc_zstd *z, bc_lin16_scratch *scratch, const bc_tile_head *h, bc_bytes payload,
                           bc_packing *out, bool *packed, bc_err *err) BC_MUST_CHECK;
 
 #endif

@@ -37,7 +37,7 @@ struct bc_merger {
   bc_decoder *decoder;
   bc_encoder *encoder;
   bc_zstd *z;
-  bc_scratch scratch;
+  bc_lin16_scratch scratch;
   bc_buf head, payload;
 };
 
@@ -49,7 +49,7 @@ void bc_merger_close(bc_merger *m)
   bc_decoder_close(m->decoder);
   bc_encoder_close(m->encoder);
   bc_zstd_close(m->z);
-  bc_scratch_dispose(&m->scratch);
+  bc_lin16_scratch_dispose(&m->scratch);
   bc_buf_dispose(&m->head);
   bc_buf_dispose(&m->payload);
   bc_free(m);

@@ -35,7 +35,7 @@ typedef struct bc_taking {
 } bc_taking;
 
 typedef struct bc_lin16_scratch {
-  bc_scratch planes, records, q;
+  bc_scratch planes, records, scales, q;
 } bc_lin16_scratch;
 void bc_lin16_scratch_dispose(bc_lin16_scratch *s);
 
