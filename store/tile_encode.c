@@ -218,6 +218,9 @@ static const void *source_row(const bc_tile_in *in, uint32_t t, uint32_t l, uint
          (ptrdiff_t)y * in->y_stride;
 }
 
+/* True when the values that go into the tile are those of the input. */
+static bool as_given(const job *j) { return j->in->dtype == BC_F32 && !(j->step > 0); }
+
 /* n values from column x of a row, decoded and rounded. */
 static void load_row(const job *j, uint32_t t, uint32_t l, uint32_t y, uint32_t x, uint32_t n, float *out)
 {
@@ -334,17 +337,16 @@ static bc_status survey(job *j, bool *constant, bc_err *err)
 {
   const bc_tile_in *in = j->in;
   uint32_t first = 0;
-  float *row;
 
-  BC_RET(bc_scratch_need(&j->e->row, in->nx * sizeof *row, err));
-  row = j->e->row.p;
+  BC_RET(bc_scratch_need(&j->e->row, in->nx * sizeof(float), err));
   *constant = true;
   for (uint32_t l = 0; l < in->nl; l++) {
     bc_level_stats *s = &j->e->stats[l];
     *s = (bc_level_stats){ .min = INFINITY, .max = -INFINITY };
     for (uint32_t t = 0; t < in->nt; t++)
       for (uint32_t y = 0; y < in->ny; y++) {
-        load_row(j, t, l, y, 0, in->nx, row);
+        const float *row = as_given(j) ? source_row(in, t, l, y) : j->e->row.p;
+        if (!as_given(j)) load_row(j, t, l, y, 0, in->nx, j->e->row.p);
         if (l == 0 && t == 0 && y == 0) first = bits_of(row[0]);
         *constant = *constant && all_equal(row, in->nx, first);
         add_row(s, row, in->nx);

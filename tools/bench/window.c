@@ -100,9 +100,9 @@ void bench_window(bench_ctx *c)
     b.at = "51.5,0";
     (void)snprintf(title, sizeof title, "9 x 9 nodes, 744 hourly steps of t2m: %s", series[i][2]);
     (void)snprintf(id, sizeof id, "box-%s", series[i][0]);
-    one(c, id, title, &a, i == 0 ? &box : NULL, 10, 0.7);
+    one(c, id, title, &a, i == 0 ? &box : NULL, i == 1 ? 100 : 10, 0.7);
     (void)snprintf(title, sizeof title, "one point, 744 hourly steps of t2m: %s", series[i][2]);
     (void)snprintf(id, sizeof id, "point-%s", series[i][0]);
-    one(c, id, title, &b, i == 0 ? &point : NULL, 10, 0.7);
+    one(c, id, title, &b, i == 0 ? &point : NULL, i == 1 ? 100 : 10, 0.7);
   }
 }
