@@ -1,5 +1,5 @@
 /*
- * Byte layout of a tile head, shared by the reader (tile.c) and the writer (tile_encode.c). Internal.
+ * Byte layout of a tile head, shared by the reader (tile.c) and the writer (tile_head_put.c). Internal.
  * docs/format.md, "tile head".
  */
 #ifndef BC_STORE_TILE_LAYOUT_H
