@@ -3,7 +3,8 @@
  *
  * Pieces of one tile and layout copy overlay one another, the greater part number wins. A merged tile takes
  * the part number of its lowest piece. So a piece may only join a lower one when no piece between the two,
- * that stays outside, overlaps it: else that one, which it covered, would now cover it. compact_merge.c.
+ * that stays outside, overlaps it: else that one, which it covered, would now cover it. compact_plan.c finds
+ * the sets, compact_merge.c makes the tiles.
  */
 #ifndef BC_STORE_COMPACT_H
 #define BC_STORE_COMPACT_H
@@ -15,6 +16,11 @@ typedef struct bc_piece {
   bc_tile_key key;
   bc_tile_rec rec;
 } bc_piece;
+
+static inline bc_status bc_compact_no_memory(bc_err *err)
+{
+  return BC_FAIL(err, BC_E_NOMEM, "compact: no memory");
+}
 
 typedef struct bc_merger bc_merger; /* decoder, encoder and scratch of one thread */
 /* max_bytes: of decoded values in a merged tile. */
