@@ -1,4 +1,8 @@
-#include "store/index.h"
+/*
+ * LMDB behind our keys, values and transactions: environments, transactions, access. The parts that do not
+ * need LMDB are in index_int.h.
+ */
+#include "store/index_int.h"
 
 #include <errno.h>
 #include <lmdb.h>
@@ -8,9 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/index_page.h"
-#include "store/os.h"
-
 /* Sparse: the file grows page by page as it is written, so a big map costs address space only. Set once and
  * never changed, because changing it under a live transaction is what breaks LMDB elsewhere. */
 #define MAP_BYTES   ((size_t)1 << 38)
@@ -18,13 +19,6 @@
 
 static const char *const k_tables[BC_N_TABLES] = { "meta",    "grids",       "modalities", "usage",
                                                    "sources", "source-hash", "segments",   "tiles" };
-
-/* The file as index_page.c reads it. Made anew when it has grown; transactions keep the one they began with.
- */
-typedef struct map_ref {
-  int refs;
-  bc_map map;
-} map_ref;
 
 /* One open environment: LMDB forbids a second one on the same file in one process. */
 typedef struct env_ref {
@@ -36,7 +30,7 @@ typedef struct env_ref {
   bool read_only;
   MDB_env *env;
   MDB_dbi dbi[BC_N_TABLES];
-  map_ref *map;
+  bc_index_map *map;
 } env_ref;
 
 struct bc_index {
@@ -47,17 +41,14 @@ struct bc_txn {
   bc_index *ix;
   MDB_txn *txn;
   bool write;
-  bool changed; /* sum is to be stored */
-  uint64_t sum; /* write: the digest so far */
-  map_ref *map; /* read: LMDB only pins the snapshot, which is read by index_page.c */
+  bool changed;      /* sum is to be stored */
+  uint64_t sum;      /* write: the digest so far */
+  bc_index_map *map; /* read: LMDB only pins the snapshot, which is read by index_page.c */
   bc_pages pages;
   bc_tree tables[BC_N_TABLES]; /* depth UINT16_MAX: not looked up yet */
 };
 
-#define PIN_TRIES 20 /* a commit may come between pinning a snapshot and looking for its roots */
-
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t g_maps = PTHREAD_MUTEX_INITIALIZER; /* guards maps and their counts; the inner one */
 static env_ref *g_envs;
 
 static bc_status lmdb_fail(bc_err *err, int rc, const char *what)
@@ -86,106 +77,6 @@ static bc_status lmdb_fail(bc_err *err, int rc, const char *what)
                      st == BC_E_CORRUPT ? "; the index is damaged: run bctool reindex" : "");
 }
 
-/* ---- keys and values ---- */
-
-void bc_tile_key_put(const bc_tile_key *k, uint8_t out[BC_TILE_KEY_BYTES])
-{
-  bc_put_be32(out, k->cell);
-  bc_put_be64(out + 4, (uint64_t)k->time ^ UINT64_C(0x8000000000000000));
-  bc_put_be16(out + 12, k->modality);
-  bc_put_be16(out + 14, k->part);
-}
-
-bool bc_tile_key_equal(const bc_tile_key *a, const bc_tile_key *b)
-{
-  return a->cell == b->cell && a->time == b->time && a->modality == b->modality && a->part == b->part;
-}
-
-bc_status bc_tile_key_get(bc_bytes src, bc_tile_key *out, bc_err *err)
-{
-  if (src.n != BC_TILE_KEY_BYTES)
-    return BC_FAIL(err, BC_E_CORRUPT, "index: a tile key of %zu bytes instead of %d: run bctool reindex",
-                   src.n, BC_TILE_KEY_BYTES);
-  out->cell = bc_be32(src.p);
-  out->time = (int64_t)(bc_be64(src.p + 4) ^ UINT64_C(0x8000000000000000));
-  out->modality = bc_be16(src.p + 12);
-  out->part = bc_be16(src.p + 14);
-  return BC_OK;
-}
-
-/* Value of a tile, docs/format.md section 6. */
-enum {
-  REC_HEAD_SEGMENT = 0,
-  REC_SEGMENT = 4,
-  REC_OFFSET = 8,
-  REC_STORED = 16,
-  REC_DECODED = 24,
-  REC_HASH = 32,
-  REC_HEAD_OFFSET = 40,
-  REC_HEAD_BYTES = 48,
-  REC_CODEC = 52, /* u8, then three zero bytes */
-  REC_VALID = 56,
-  REC_MISSING = 64,
-  REC_ABSENT = 72,
-  REC_MIN = 80,
-  REC_MAX = 88,
-  REC_SUM = 96,
-  REC_SUMSQ = 104,
-  REC_STEPS = 112, /* u32, then four zero bytes */
-  REC_END = 120
-};
-_Static_assert(REC_END == BC_TILE_REC_BYTES, "tile record layout");
-
-void bc_tile_rec_put(const bc_tile_rec *r, uint8_t out[BC_TILE_REC_BYTES])
-{
-  memset(out, 0, BC_TILE_REC_BYTES);
-  bc_put_le32(out + REC_HEAD_SEGMENT, r->head_segment);
-  bc_put_le32(out + REC_SEGMENT, r->segment);
-  bc_put_le64(out + REC_OFFSET, r->offset);
-  bc_put_le64(out + REC_STORED, r->stored);
-  bc_put_le64(out + REC_DECODED, r->decoded);
-  bc_put_le64(out + REC_HASH, r->hash);
-  bc_put_le64(out + REC_HEAD_OFFSET, r->head_offset);
-  bc_put_le32(out + REC_HEAD_BYTES, r->head_bytes);
-  out[REC_CODEC] = (uint8_t)r->codec;
-  bc_put_le64(out + REC_VALID, r->n_valid);
-  bc_put_le64(out + REC_MISSING, r->n_missing);
-  bc_put_le64(out + REC_ABSENT, r->n_absent);
-  bc_put_le_f64(out + REC_MIN, r->min);
-  bc_put_le_f64(out + REC_MAX, r->max);
-  bc_put_le_f64(out + REC_SUM, r->sum);
-  bc_put_le_f64(out + REC_SUMSQ, r->sumsq);
-  bc_put_le32(out + REC_STEPS, r->n_steps);
-}
-
-bc_status bc_tile_rec_get(bc_bytes src, bc_tile_rec *out, bc_err *err)
-{
-  const uint8_t *p = src.p;
-  if (src.n != BC_TILE_REC_BYTES || p[REC_CODEC] > BC_CODEC_LINEAR16)
-    return BC_FAIL(err, BC_E_CORRUPT, "index: a tile record of %zu bytes, codec %d: run bctool reindex",
-                   src.n, src.n > REC_CODEC ? p[REC_CODEC] : -1);
-  *out = (bc_tile_rec){
-    .head_segment = bc_le32(p + REC_HEAD_SEGMENT),
-    .segment = bc_le32(p + REC_SEGMENT),
-    .offset = bc_le64(p + REC_OFFSET),
-    .stored = bc_le64(p + REC_STORED),
-    .decoded = bc_le64(p + REC_DECODED),
-    .hash = bc_le64(p + REC_HASH),
-    .head_offset = bc_le64(p + REC_HEAD_OFFSET),
-    .head_bytes = bc_le32(p + REC_HEAD_BYTES),
-    .n_steps = bc_le32(p + REC_STEPS),
-    .codec = (bc_codec)p[REC_CODEC],
-    .n_valid = bc_le64(p + REC_VALID),
-    .n_missing = bc_le64(p + REC_MISSING),
-    .n_absent = bc_le64(p + REC_ABSENT),
-    .min = bc_le_f64(p + REC_MIN),
-    .max = bc_le_f64(p + REC_MAX),
-    .sum = bc_le_f64(p + REC_SUM),
-    .sumsq = bc_le_f64(p + REC_SUMSQ),
-  };
-  return BC_OK;
-}
-
 /* ---- opening ---- */
 
 static bc_status open_tables(env_ref *e, bool create, bc_err *err)
@@ -206,64 +97,6 @@ static bc_status open_tables(env_ref *e, bool create, bc_err *err)
   /* Handles opened in a committed transaction stay valid for all later ones. */
   rc = mdb_txn_commit(txn);
   return rc == 0 ? BC_OK : lmdb_fail(err, rc, "opening");
-}
-
-/* ---- the file ---- */
-
-static void map_unref(map_ref *m)
-{
-  pthread_mutex_lock(&g_maps);
-  const bool last = m != NULL && --m->refs == 0;
-  pthread_mutex_unlock(&g_maps);
-  if (!last) return;
-  bc_os_unmap(&m->map);
-  bc_free(m);
-}
-
-/* A reference to a map of the file as long as it is now. */
-static bc_status map_get(env_ref *e, uint64_t bytes, map_ref **out, bc_err *err)
-{
-  int fd = -1;
-  bc_status st = BC_OK;
-  map_ref *old = NULL;
-  pthread_mutex_lock(&g_maps);
-  if (e->map == NULL || e->map->map.n < bytes) {
-    map_ref *m = bc_calloc(1, sizeof *m);
-    const int rc = mdb_env_get_fd(e->env, &fd);
-    if (m == NULL || rc != 0)
-      st = BC_FAIL(err, BC_E_NOMEM, "index: no memory");
-    else
-      st = bc_os_map_fd(fd, "the index", &m->map, err);
-    if (st == BC_OK) {
-      m->refs = 1;
-      old = e->map;
-      e->map = m;
-    } else {
-      bc_free(m);
-    }
-  }
-  if (st == BC_OK) e->map->refs++;
-  *out = st == BC_OK ? e->map : NULL;
-  pthread_mutex_unlock(&g_maps);
-  map_unref(old);
-  return st;
-}
-
-/* Before LMDB sees the file, which it trusts: its two heads, the tree of tables, and that no page in use is
- * past the end. A writer may be at work, so a second look decides. */
-static bc_status check_file(const char *data, bc_err *err)
-{
-  bc_status st = BC_OK;
-  for (int i = 0; i < PIN_TRIES; i++) {
-    bc_map m = { NULL, 0 };
-    bc_pages p;
-    BC_RET(bc_os_map_ro(data, &m, err));
-    st = bc_pages_open((bc_bytes){ m.p, m.n }, BC_PAGES_NEWEST, &p, err);
-    if (st == BC_OK) st = bc_pages_check(&p, p.last < m.n / p.size ? BC_PAGES_HEADS : BC_PAGES_ALL, err);
-    bc_os_unmap(&m);
-    if (st == BC_OK || st == BC_E_NOMEM) return st;
-  }
-  return st;
 }
 
 static bc_status env_make(const char *folder, unsigned flags, size_t map_bytes, MDB_env **out, int *rc_out,
@@ -293,7 +126,7 @@ static bc_status env_open(const char *folder, const char *data, unsigned flags, 
   struct stat sb;
   size_t map = MAP_BYTES;
   if ((flags & BC_INDEX_FIXED) && stat(data, &sb) == 0 && sb.st_size > 0) map = (size_t)sb.st_size;
-  if (!(flags & BC_INDEX_CREATE)) BC_RET(check_file(data, err));
+  if (!(flags & BC_INDEX_CREATE)) BC_RET(bc_index_check_file(data, err));
   bc_status st = env_make(folder, flags, map, &e->env, &rc, err);
   /* Read-only media: no lock file can be written there, and nobody can write the data either. */
   if (st != BC_OK && !(flags & (BC_INDEX_WRITE | BC_INDEX_NOLOCK)) &&
@@ -306,19 +139,6 @@ static bc_status env_open(const char *folder, const char *data, unsigned flags, 
   st = open_tables(e, (flags & BC_INDEX_CREATE) != 0, err);
   if (st == BC_OK && !e->read_only) (void)mdb_reader_check(e->env, &dead); /* sweep slots of killed readers */
   if (st != BC_OK) mdb_env_close(e->env);
-  return st;
-}
-
-/* LMDB follows links and writes to what they lead to, also when it only reads. */
-static bc_status check_lock_file(const char *folder, bc_err *err)
-{
-  struct stat sb;
-  char *lock = bc_asprintf("%s/lock.mdb", folder);
-  if (lock == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
-  bc_status st = BC_OK;
-  if (lstat(lock, &sb) == 0 && !S_ISREG(sb.st_mode))
-    st = BC_FAIL(err, BC_E_CORRUPT, "%s: not a regular file: remove it, it holds no data", lock);
-  bc_free(lock);
   return st;
 }
 
@@ -347,7 +167,7 @@ static bc_status registry_get(const char *folder, const char *data, unsigned fla
   }
   env_ref *e = bc_calloc(1, sizeof *e);
   if (e == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
-  bc_status st = check_lock_file(folder, err);
+  bc_status st = bc_index_check_lock_file(folder, err);
   if (st == BC_OK) st = env_open(folder, data, flags, e, err);
   if (st == BC_OK && stat(data, &sb) != 0)
     st = BC_FAIL_SYS(err, BC_E_IO, "os", errno, "%s: cannot be read", data);
@@ -399,7 +219,7 @@ void bc_index_close(bc_index *ix)
       while (*at != ix->ref)
         at = &(*at)->next;
       *at = ix->ref->next;
-      map_unref(ix->ref->map);
+      bc_index_map_unref(ix->ref->map);
       mdb_env_close(ix->ref->env);
       bc_free(ix->ref);
     }
@@ -439,10 +259,6 @@ static MDB_val to_val(bc_bytes b)
   return v;
 }
 
-#define DIGEST  "digest" /* entry of the table meta */
-#define MAX_KEY 511
-static bc_bytes digest_key(void) { return (bc_bytes){ (const uint8_t *)DIGEST, strlen(DIGEST) }; }
-
 static int begin(bc_index *ix, bool write, MDB_txn **txn)
 {
   int dead = 0;
@@ -457,6 +273,14 @@ static int begin(bc_index *ix, bool write, MDB_txn **txn)
   return rc;
 }
 
+/* A reference to a map of the file as long as it is now. */
+static bc_status map_get(env_ref *e, uint64_t bytes, bc_index_map **out, bc_err *err)
+{
+  int fd = -1;
+  (void)mdb_env_get_fd(e->env, &fd); /* fails without an environment only */
+  return bc_index_map_get(&e->map, fd, bytes, out, err);
+}
+
 /* The roots of the snapshot that LMDB has pinned. */
 static bc_status find_roots(bc_txn *t, bc_err *err)
 {
@@ -467,7 +291,7 @@ static bc_status find_roots(bc_txn *t, bc_err *err)
     BC_RET(bc_pages_open(file, mdb_txn_id(t->txn), &t->pages, err));
     need = (t->pages.last + 1) * t->pages.size;
     if (file.n >= need || again == 1) break; /* shorter: a page past the end shows when it is used */
-    map_unref(t->map);
+    bc_index_map_unref(t->map);
     t->map = NULL;
   }
   return BC_OK;
@@ -476,12 +300,12 @@ static bc_status find_roots(bc_txn *t, bc_err *err)
 static bc_status pin(bc_txn *t, bc_err *err)
 {
   bc_status st = BC_OK;
-  for (int i = 0; i < PIN_TRIES; i++) {
+  for (int i = 0; i < BC_INDEX_TRIES; i++) {
     const int rc = begin(t->ix, false, &t->txn);
     if (rc != 0) return lmdb_fail(err, rc, "beginning to read");
     st = find_roots(t, err);
     if (st == BC_OK || st == BC_E_NOMEM || st == BC_E_IO) break;
-    map_unref(t->map);
+    bc_index_map_unref(t->map);
     t->map = NULL;
     mdb_txn_abort(t->txn);
     t->txn = NULL;
@@ -518,7 +342,7 @@ bc_status bc_txn_commit(bc_txn *t, bc_err *err)
   if (t->changed) {
     uint8_t sum[8];
     bc_put_le64(sum, t->sum);
-    MDB_val k = to_val(digest_key()), v = to_val((bc_bytes){ sum, sizeof sum });
+    MDB_val k = to_val(bc_digest_key()), v = to_val((bc_bytes){ sum, sizeof sum });
     const int put = mdb_put(t->txn, t->ix->ref->dbi[BC_TABLE_META], &k, &v, 0);
     if (put != 0) {
       bc_txn_abort(t);
@@ -530,7 +354,7 @@ bc_status bc_txn_commit(bc_txn *t, bc_err *err)
     mdb_txn_abort(t->txn);
   else
     rc = mdb_txn_commit(t->txn);
-  map_unref(t->map);
+  bc_index_map_unref(t->map);
   bc_free(t);
   return rc == 0 ? BC_OK : lmdb_fail(err, rc, "commit");
 }
@@ -539,7 +363,7 @@ void bc_txn_abort(bc_txn *t)
 {
   if (t == NULL) return;
   if (t->txn != NULL) mdb_txn_abort(t->txn);
-  map_unref(t->map);
+  bc_index_map_unref(t->map);
   bc_free(t);
 }
 
@@ -555,62 +379,16 @@ bc_status bc_index_check(bc_index *ix, uint64_t max_pages, bc_err *err)
 
 /* ---- digest ---- */
 
-/* Order does not matter and a pair can be taken away again, so that each commit costs only what it changes.
- */
-static uint64_t pair_hash(bc_table table, bc_bytes key, bc_bytes value)
-{
-  uint8_t b[1 + MAX_KEY + 8];
-  const size_t n = BC_MIN(key.n, (size_t)MAX_KEY);
-  b[0] = (uint8_t)table;
-  if (n > 0) memcpy(b + 1, key.p, n);
-  bc_put_le64(b + 1 + n, bc_hash64(value.p, value.n));
-  return bc_hash64(b, 1 + n + 8);
-}
-
-static bool is_digest(bc_table table, bc_bytes key)
-{
-  return table == BC_TABLE_META && key.n == strlen(DIGEST) && memcmp(key.p, DIGEST, key.n) == 0;
-}
-
 /* Before the first change. An index that is being made has none yet. */
 static bc_status begin_sum(bc_txn *t, bc_err *err)
 {
   bc_bytes v;
   if (t->changed) return BC_OK;
-  const bc_status st = bc_txn_get(t, BC_TABLE_META, digest_key(), &v, err);
+  const bc_status st = bc_txn_get(t, BC_TABLE_META, bc_digest_key(), &v, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) return st;
   t->sum = st == BC_OK && v.n == 8 ? bc_le64(v.p) : 0;
   t->changed = true;
   return BC_OK;
-}
-
-typedef struct summing {
-  bc_table table;
-  uint64_t sum;
-} summing;
-
-static bc_status add_pair(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
-{
-  summing *s = ctx;
-  (void)stop;
-  (void)err;
-  if (!is_digest(s->table, key)) s->sum += pair_hash(s->table, key, value);
-  return BC_OK;
-}
-
-bc_status bc_txn_check_digest(bc_txn *t, bc_err *err)
-{
-  bc_bytes v;
-  summing s = { BC_TABLE_META, 0 };
-  for (int i = 0; i < BC_N_TABLES; i++) {
-    s.table = (bc_table)i;
-    BC_RET(bc_txn_each(t, s.table, (bc_bytes){ NULL, 0 }, add_pair, &s, err));
-  }
-  const bc_status st = bc_txn_get(t, BC_TABLE_META, digest_key(), &v, err);
-  if (st != BC_OK && st != BC_E_NOTFOUND) return st;
-  if (st == BC_OK && v.n == 8 && bc_le64(v.p) == s.sum) return BC_OK;
-  return BC_FAIL(err, BC_E_CHECKSUM,
-                 "index: its entries are not those that were written (checksum): run bctool reindex");
 }
 
 /* ---- access ---- */
@@ -628,16 +406,7 @@ static bc_status table_of(bc_txn *t, bc_table table, const bc_tree **out, bc_err
              : st;
 }
 
-/* A walk over a table: LMDB's cursor where things are being written, ours where they are only read. */
-typedef struct cursor {
-  bc_txn *t;
-  bc_table table;
-  MDB_cursor *own;
-  bc_page_cursor page;
-  bc_bytes key, value;
-} cursor;
-
-static bc_status cursor_open(bc_txn *t, bc_table table, cursor *c, bc_err *err)
+bc_status bc_index_cursor_open(bc_txn *t, bc_table table, bc_index_cursor *c, bc_err *err)
 {
   c->t = t;
   c->table = table;
@@ -647,12 +416,12 @@ static bc_status cursor_open(bc_txn *t, bc_table table, cursor *c, bc_err *err)
   return rc == 0 ? BC_OK : lmdb_fail(err, rc, k_tables[table]);
 }
 
-static void cursor_close(cursor *c)
+void bc_index_cursor_close(bc_index_cursor *c)
 {
   if (c->own != NULL) mdb_cursor_close(c->own);
 }
 
-static bc_status cursor_move(cursor *c, MDB_cursor_op op, bc_bytes from, bc_err *err)
+static bc_status cursor_move(bc_index_cursor *c, MDB_cursor_op op, bc_bytes from, bc_err *err)
 {
   MDB_val k = to_val(from), v;
   const int rc = mdb_cursor_get(c->own, &k, &v, op);
@@ -662,8 +431,7 @@ static bc_status cursor_move(cursor *c, MDB_cursor_op op, bc_bytes from, bc_err 
   return BC_OK;
 }
 
-/* The first key >= from (empty: the first); BC_E_NOTFOUND without text when there is none. */
-static bc_status cursor_seek(cursor *c, bc_bytes from, bc_err *err)
+bc_status bc_index_cursor_seek(bc_index_cursor *c, bc_bytes from, bc_err *err)
 {
   const bc_tree *tree;
   if (c->t->write) return cursor_move(c, from.n == 0 ? MDB_FIRST : MDB_SET_RANGE, from, err);
@@ -674,7 +442,7 @@ static bc_status cursor_seek(cursor *c, bc_bytes from, bc_err *err)
   return BC_OK;
 }
 
-static bc_status cursor_next(cursor *c, bc_err *err)
+bc_status bc_index_cursor_next(bc_index_cursor *c, bc_err *err)
 {
   if (c->t->write) return cursor_move(c, MDB_NEXT, (bc_bytes){ NULL, 0 }, err);
   BC_RET(bc_page_next(&c->page, err));
@@ -692,8 +460,8 @@ bc_status bc_txn_get(bc_txn *t, bc_table table, bc_bytes key, bc_bytes *value, b
     *value = (bc_bytes){ v.mv_data, v.mv_size };
     return BC_OK;
   }
-  cursor c = { .t = t, .table = table };
-  BC_RET(cursor_seek(&c, key, err));
+  bc_index_cursor c = { .t = t, .table = table };
+  BC_RET(bc_index_cursor_seek(&c, key, err));
   if (c.key.n != key.n || memcmp(c.key.p, key.p, key.n) != 0) return BC_E_NOTFOUND;
   *value = c.value;
   return BC_OK;
@@ -707,12 +475,12 @@ bc_status bc_txn_put(bc_txn *t, bc_table table, bc_bytes key, bc_bytes value, bc
   if (rc == MDB_KEYEXIST) {
     const bc_bytes old = { v.mv_data, v.mv_size };
     if (old.n == value.n && (old.n == 0 || memcmp(old.p, value.p, old.n) == 0)) return BC_OK;
-    t->sum -= pair_hash(table, key, old);
+    t->sum -= bc_digest_pair(table, key, old);
     v = to_val(value);
     rc = mdb_put(t->txn, t->ix->ref->dbi[table], &k, &v, 0);
   }
   if (rc != 0) return lmdb_fail(err, rc, k_tables[table]);
-  t->sum += pair_hash(table, key, value);
+  t->sum += bc_digest_pair(table, key, value);
   return BC_OK;
 }
 
@@ -723,7 +491,7 @@ bc_status bc_txn_del(bc_txn *t, bc_table table, bc_bytes key, bc_err *err)
   BC_RET(begin_sum(t, err));
   const bc_status st = bc_txn_get(t, table, key, &old, err);
   if (st != BC_OK) return st == BC_E_NOTFOUND ? BC_OK : st;
-  t->sum -= pair_hash(table, key, old);
+  t->sum -= bc_digest_pair(table, key, old);
   const int rc = mdb_del(t->txn, t->ix->ref->dbi[table], &k, NULL);
   return rc == 0 ? BC_OK : lmdb_fail(err, rc, k_tables[table]);
 }
@@ -745,123 +513,17 @@ bc_status bc_txn_count(bc_txn *t, bc_table table, uint64_t *out, bc_err *err)
 
 bc_status bc_txn_each(bc_txn *t, bc_table table, bc_bytes from, bc_pair_fn each, void *ctx, bc_err *err)
 {
-  cursor c;
+  bc_index_cursor c;
   bool stop = false;
-  BC_RET(cursor_open(t, table, &c, err));
-  bc_status st = cursor_seek(&c, from, err);
+  BC_RET(bc_index_cursor_open(t, table, &c, err));
+  bc_status st = bc_index_cursor_seek(&c, from, err);
   bc_status told = BC_OK;
   while (st == BC_OK && !stop) {
     told = each(ctx, c.key, c.value, &stop, err);
     if (told != BC_OK || stop) break;
-    st = cursor_next(&c, err);
+    st = bc_index_cursor_next(&c, err);
   }
-  cursor_close(&c);
+  bc_index_cursor_close(&c);
   if (told != BC_OK) return told;
   return st == BC_E_NOTFOUND ? BC_OK : st;
-}
-
-/* ---- tiles ---- */
-
-bc_status bc_txn_tile_get(bc_txn *t, const bc_tile_key *key, bc_tile_rec *out, bc_err *err)
-{
-  uint8_t k[BC_TILE_KEY_BYTES];
-  bc_bytes v;
-  bc_tile_key_put(key, k);
-  BC_RET(bc_txn_get(t, BC_TABLE_TILES, (bc_bytes){ k, sizeof k }, &v, err));
-  return bc_tile_rec_get(v, out, err);
-}
-
-bc_status bc_txn_tile_put(bc_txn *t, const bc_tile_key *key, const bc_tile_rec *rec, bc_err *err)
-{
-  uint8_t k[BC_TILE_KEY_BYTES], v[BC_TILE_REC_BYTES];
-  bc_tile_key_put(key, k);
-  bc_tile_rec_put(rec, v);
-  return bc_txn_put(t, BC_TABLE_TILES, (bc_bytes){ k, sizeof k }, (bc_bytes){ v, sizeof v }, err);
-}
-
-bc_status bc_txn_tile_del(bc_txn *t, const bc_tile_key *key, bc_err *err)
-{
-  uint8_t k[BC_TILE_KEY_BYTES];
-  bc_tile_key_put(key, k);
-  return bc_txn_del(t, BC_TABLE_TILES, (bc_bytes){ k, sizeof k }, err);
-}
-
-/* First index in wanted whose id is >= m. */
-static size_t lower_bound(const uint16_t *wanted, size_t n, uint16_t m)
-{
-  size_t lo = 0, hi = n;
-  while (lo < hi) {
-    const size_t mid = lo + (hi - lo) / 2;
-    if (wanted[mid] < m)
-      lo = mid + 1;
-    else
-      hi = mid;
-  }
-  return lo;
-}
-
-/* Foreign keys are stepped over a few at a time (about 20 ns each) before the tree is searched anew (about 1
- * us). */
-#define STEPS_BEFORE_SEEK 32
-
-typedef struct scan {
-  const uint16_t *wanted;
-  size_t n_wanted;
-  uint32_t cell;
-  int64_t t_to;
-  int foreign;
-} scan;
-
-/* Where to look next after a key that is not wanted; false at the end of the range. */
-static bool scan_target(const scan *s, const bc_tile_key *at, bc_tile_key *target)
-{
-  const size_t i = lower_bound(s->wanted, s->n_wanted, at->modality);
-  *target = (bc_tile_key){ s->cell, at->time, 0, 0 };
-  if (i < s->n_wanted) {
-    target->modality = s->wanted[i];
-    return true;
-  }
-  if (at->time >= s->t_to - 1) return false;
-  target->time = at->time + 1;
-  target->modality = s->wanted[0];
-  return true;
-}
-
-static bc_status scan_run(cursor *cur, scan *s, int64_t t_from, bc_tile_fn each, void *ctx, bc_err *err)
-{
-  uint8_t kb[BC_TILE_KEY_BYTES];
-  bc_tile_key key = { s->cell, t_from, s->wanted[0], 0 }, target;
-  bc_tile_key_put(&key, kb);
-  bc_status st = cursor_seek(cur, (bc_bytes){ kb, sizeof kb }, err);
-  while (st == BC_OK) {
-    BC_RET(bc_tile_key_get(cur->key, &key, err));
-    if (key.cell != s->cell || key.time >= s->t_to) return BC_OK;
-    const size_t i = lower_bound(s->wanted, s->n_wanted, key.modality);
-    if (i < s->n_wanted && s->wanted[i] == key.modality) {
-      bc_tile_rec rec;
-      BC_RET(bc_tile_rec_get(cur->value, &rec, err));
-      BC_RET(each(ctx, &key, &rec, err));
-      s->foreign = 0;
-    } else if (++s->foreign > STEPS_BEFORE_SEEK) {
-      s->foreign = 0;
-      if (!scan_target(s, &key, &target)) return BC_OK;
-      bc_tile_key_put(&target, kb);
-      st = cursor_seek(cur, (bc_bytes){ kb, sizeof kb }, err);
-      continue;
-    }
-    st = cursor_next(cur, err);
-  }
-  return st == BC_E_NOTFOUND ? BC_OK : st;
-}
-
-bc_status bc_txn_tile_scan(bc_txn *t, uint32_t cell, int64_t t_from, int64_t t_to, const uint16_t *wanted,
-                           size_t n_wanted, bc_tile_fn each, void *ctx, bc_err *err)
-{
-  cursor cur;
-  if (n_wanted == 0 || t_from >= t_to) return BC_OK;
-  BC_RET(cursor_open(t, BC_TABLE_TILES, &cur, err));
-  scan s = { wanted, n_wanted, cell, t_to, 0 };
-  const bc_status st = scan_run(&cur, &s, t_from, each, ctx, err);
-  cursor_close(&cur);
-  return st;
 }

@@ -1,6 +1,6 @@
 /*
- * The index: LMDB behind our keys, values and transactions; the only file here that includes lmdb.h.
- * Internal.
+ * The index: LMDB behind our keys, values and transactions. index.c is the only file here that includes
+ * lmdb.h. Internal.
  *
  * LMDB trusts its file, so it only pins snapshots and writes; reading goes through index_page.c, which checks
  * what it uses. A writer has the whole file checked before LMDB touches it: bc_index_check.
