@@ -1,5 +1,5 @@
 /*
- * The only file of the store that talks to POSIX: files, maps, locks, time, random. Internal.
+ * The only place of the store that talks to POSIX (os*.c): files, maps, locks, time, random. Internal.
  *
  * Every call that can fail for reasons of the machine passes the fault hook first, so that tests can fail or
  * kill the n-th open, write, fsync, rename, mmap or commit.
