@@ -1,43 +1,10 @@
+/*
+ * A writer: variables, sources, tiles and drops that wait for the commit. writer_commit.c commits them.
+ */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "store/commit.h"
-#include "store/source_set.h"
-#include "store/store_int.h"
-
-/* A tile that waits for the commit, found by key. */
-typedef struct slot {
-  bc_tile_key key;
-  uint32_t tile; /* its place in the segment + 1; 0 = free */
-} slot;
-
-typedef struct mod_state {
-  bc_modality m;
-  bool changed;    /* definition: new or grown */
-  bool used;       /* tiles of it are in the pending segment */
-  uint16_t *twins; /* modalities of the same name in other groups */
-  size_t n_twins;
-} mod_state;
-
-struct bc_writer {
-  bc_store *st;
-  bc_segw *seg; /* opened by the first put */
-  mod_state *mods;
-  size_t n_mods;
-  bc_grid *grids;
-  size_t n_grids;
-  bc_source_set sources; /* changed or needed by pending tiles */
-  uint32_t next_source, next_segment;
-  uint64_t snapshot; /* of the last commit */
-  bc_tile_key *drops;
-  size_t n_drops, cap_drops;
-  uint32_t *retired;
-  size_t n_retired, cap_retired;
-  slot *slots;
-  size_t n_slots;          /* a power of two */
-  const bc_upkeep *upkeep; /* NULL: ordinary commits */
-};
+#include "store/writer_int.h"
 
 static bc_status grow(void **p, size_t *cap, size_t n, size_t elem, bc_err *err)
 {
@@ -55,7 +22,7 @@ static bc_status grow(void **p, size_t *cap, size_t n, size_t elem, bc_err *err)
 
 static void find_twins_of(bc_writer *w, size_t i)
 {
-  mod_state *m = &w->mods[i];
+  bc_writer_var *m = &w->mods[i];
   bc_free(m->twins);
   m->twins = NULL;
   m->n_twins = 0;
@@ -93,39 +60,6 @@ static bc_status load(bc_writer *w, bc_snapshot *s, bc_err *err)
   return BC_OK;
 }
 
-static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err);
-
-/*
- * A segment is published before the index commits. Where a crash came between the two, the commit is finished
- * now: all it takes is in the segment. A file that is not whole is no commit; its number is passed over.
- */
-static bc_status roll_forward(bc_store *st, uint32_t *next_segment, bc_err *err)
-{
-  char **names = NULL;
-  size_t n = 0;
-  uint32_t id = 0, highest = 0;
-  uint64_t next = 0;
-  bc_txn *t = NULL;
-  BC_RET(bc_txn_begin(st->ix, false, &t, err));
-  bc_status s = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
-  bc_txn_abort(t);
-  if (s == BC_OK) s = bc_os_list(st->segments, &names, &n, err);
-  /* The files that are there, in order of their names, which is that of their numbers; a stray one may have
-   * any number, so that counting up to it could take hours. */
-  for (size_t i = 0; s == BC_OK && i < n; i++) {
-    if (!bc_segment_id(names[i], &id)) continue;
-    highest = id;
-    if (id >= next) s = apply_segment(st, id, true, err);
-    if (s == BC_E_NOTFOUND || (s <= BC_E_CORRUPT && s > BC_E_IO)) s = BC_OK; /* not whole */
-  }
-  bc_os_list_free(names, n);
-  if (s == BC_OK && highest >= UINT32_MAX - 1)
-    s = BC_FAIL(err, BC_E_RANGE, "%s: segment %" PRIu32 " is there, and no greater number is left", st->path,
-                highest);
-  *next_segment = highest + 1;
-  return s;
-}
-
 bc_status bc_writer_open(bc_store *store, bc_writer **out, bc_err *err)
 {
   bc_status st = BC_OK;
@@ -136,7 +70,7 @@ bc_status bc_writer_open(bc_store *store, bc_writer **out, bc_err *err)
   if (w == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
   w->st = store;
   uint32_t past_files = 0;
-  BC_TRY(roll_forward(store, &past_files, err));
+  BC_TRY(bc_writer_roll_forward(store, &past_files, err));
   BC_TRY(bc_snapshot_open(store, &s, err));
   BC_TRY(load(w, s, err));
   w->next_segment = BC_MAX(w->next_segment, past_files);
@@ -167,7 +101,7 @@ void bc_writer_close(bc_writer *w)
 
 /* ---- schema ---- */
 
-static bc_status extend_levels(mod_state *s, const bc_modality *def, uint16_t *level_index, bc_err *err)
+static bc_status extend_levels(bc_writer_var *s, const bc_modality *def, uint16_t *level_index, bc_err *err)
 {
   for (uint16_t i = 0; i < def->n_levels; i++) {
     int at = bc_modality_level(&s->m, def->levels[i]);
@@ -183,7 +117,7 @@ static bc_status extend_levels(mod_state *s, const bc_modality *def, uint16_t *l
   return BC_OK;
 }
 
-static bc_status merge_modality(mod_state *s, const bc_modality *def, uint16_t *level_index, bc_err *err)
+static bc_status merge_modality(bc_writer_var *s, const bc_modality *def, uint16_t *level_index, bc_err *err)
 {
   if (strcmp(s->m.units, def->units) != 0)
     return BC_FAIL(err, BC_E_CONFLICT,
@@ -239,10 +173,10 @@ bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id,
   }
   if (w->n_mods >= BC_MAX_MODALITIES)
     return BC_FAIL(err, BC_E_RANGE, "more than %u variables", BC_MAX_MODALITIES);
-  mod_state *p = bc_realloc(w->mods, (w->n_mods + 1) * sizeof *p);
+  bc_writer_var *p = bc_realloc(w->mods, (w->n_mods + 1) * sizeof *p);
   if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
   w->mods = p;
-  mod_state *s = &p[w->n_mods];
+  bc_writer_var *s = &p[w->n_mods];
   memset(s, 0, sizeof *s);
   BC_RET(bc_modality_copy(def, &s->m, err));
   s->m.id = (uint16_t)w->n_mods++;
@@ -260,7 +194,7 @@ size_t bc_writer_modalities(const bc_writer *w) { return w->n_mods; }
 void bc_writer_truncate_modalities(bc_writer *w, size_t n)
 {
   while (w->n_mods > n) {
-    mod_state *m = &w->mods[--w->n_mods];
+    bc_writer_var *m = &w->mods[--w->n_mods];
     BC_ASSERT(!m->used);
     bc_modality_dispose(&m->m);
     bc_free(m->twins);
@@ -330,7 +264,7 @@ static bc_status remember(bc_writer *w, const bc_tile_key *key, uint32_t tile, b
 {
   if ((size_t)tile * 2 > w->n_slots) {
     const size_t n = w->n_slots == 0 ? 1024 : w->n_slots * 2, old_n = w->n_slots;
-    slot *old = w->slots, *fresh = bc_calloc(n, sizeof *fresh);
+    bc_writer_slot *old = w->slots, *fresh = bc_calloc(n, sizeof *fresh);
     if (fresh == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory for %zu tiles", n);
     w->slots = fresh;
     w->n_slots = n;
@@ -338,7 +272,7 @@ static bc_status remember(bc_writer *w, const bc_tile_key *key, uint32_t tile, b
       if (old[i].tile != 0) w->slots[slot_of(w, &old[i].key)] = old[i];
     bc_free(old);
   }
-  w->slots[slot_of(w, key)] = (slot){ *key, tile };
+  w->slots[slot_of(w, key)] = (bc_writer_slot){ *key, tile };
   return BC_OK;
 }
 
@@ -385,7 +319,7 @@ bc_status bc_writer_next_part(bc_writer *w, bc_tile_key *key, bc_err *err)
 
 /* ---- tiles ---- */
 
-static bc_status open_segment(bc_writer *w, bc_err *err)
+bc_status bc_writer_open_segment(bc_writer *w, bc_err *err)
 {
   if (w->seg != NULL) return BC_OK;
   return bc_segw_open(w->st->segments, w->next_segment, w->st->uuid, &w->seg, err);
@@ -416,7 +350,7 @@ static bool same_payload(bc_writer *w, const bc_tile_rec *twin, bc_bytes payload
 /* The same variable in another group, same place and time, same bytes: stored once. */
 static bool find_equal(bc_writer *w, const bc_tile_key *key, bc_bytes payload, bc_tile_rec *out)
 {
-  const mod_state *m = &w->mods[key->modality];
+  const bc_writer_var *m = &w->mods[key->modality];
   bool found = false;
   if (m->n_twins == 0 || payload.n == 0) return false;
   const uint64_t hash = bc_hash64(payload.p, payload.n);
@@ -446,7 +380,7 @@ bc_status bc_writer_put(bc_writer *w, bc_bytes head, bc_bytes payload, bc_err *e
     return BC_FAIL(err, BC_E_INTERNAL, "writer: modality %d of %zu", h.key.modality, w->n_mods);
   if (pending_tile(w, &h.key) != 0)
     return BC_FAIL(err, BC_E_INTERNAL, "writer: a second tile with the same key");
-  BC_RET(open_segment(w, err));
+  BC_RET(bc_writer_open_segment(w, err));
   const bool reuse = find_equal(w, &h.key, payload, &twin);
   BC_RET(bc_segw_add(w->seg, head, payload, reuse ? &twin : NULL, err));
   if (bc_segw_count(w->seg) > UINT32_MAX / 4) return BC_FAIL(err, BC_E_RANGE, "too many tiles in one commit");
@@ -468,114 +402,4 @@ bc_status bc_writer_retire(bc_writer *w, uint32_t segment, bc_err *err)
   BC_RET(grow((void **)&w->retired, &w->cap_retired, w->n_retired, sizeof *w->retired, err));
   w->retired[w->n_retired++] = segment;
   return BC_OK;
-}
-
-/* ---- commit ---- */
-
-/* Modalities that this commit has to say something of. */
-static bc_status speak_of(const bc_writer *w, const bc_modality ***out, size_t *n, bc_err *err)
-{
-  const bc_modality **p = bc_calloc(w->n_mods + 1, sizeof(const bc_modality *));
-  *out = p;
-  *n = 0;
-  if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
-  for (size_t i = 0; i < w->n_mods; i++)
-    if (w->mods[i].changed || w->mods[i].used || w->upkeep != NULL) p[(*n)++] = &w->mods[i].m;
-  return BC_OK;
-}
-
-static bc_status publish_segment(bc_writer *w, bc_err *err)
-{
-  bc_status st = BC_OK;
-  bc_buf record = bc_buf_empty((size_t)1 << 32);
-  const bc_modality **mods = NULL;
-  bc_commit c = { .snapshot = w->snapshot + 1,
-                  .grids = w->grids,
-                  .n_grids = w->n_grids,
-                  .sources = w->sources.rec,
-                  .n_sources = w->sources.n,
-                  .drops = w->drops,
-                  .n_drops = w->n_drops,
-                  .retired = w->retired,
-                  .n_retired = w->n_retired };
-  if (w->upkeep != NULL) {
-    c.flags = BC_COMMIT_UPKEEP | (w->upkeep->recount ? BC_COMMIT_RECOUNT : 0);
-    c.carried = w->upkeep->sources;
-    c.n_carried = w->upkeep->n_sources;
-  }
-  BC_TRY(speak_of(w, &mods, &c.n_modalities, err));
-  c.modalities = mods;
-  BC_TRY(open_segment(w, err));
-  BC_TRY(bc_commit_encode(&c, &record, err));
-  BC_TRY(bc_segw_finish(w->seg, (bc_bytes){ record.p, record.n }, err));
-out:
-  bc_free(mods);
-  bc_buf_dispose(&record);
-  return st;
-}
-
-static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err)
-{
-  bc_status s = BC_OK;
-  bc_segment *seg = NULL;
-  bc_txn *t = NULL;
-  s = bc_segment_open(st->segments, id, st->uuid, deep, &seg, err);
-  if (s == BC_OK) s = bc_txn_begin(st->ix, true, &t, err);
-  if (s == BC_OK) s = bc_commit_apply(t, seg, st->segments, st->uuid, err);
-  if (s == BC_OK) {
-    s = bc_txn_commit(t, err);
-    t = NULL;
-  }
-  bc_txn_abort(t);
-  bc_segment_unref(seg);
-  return s;
-}
-
-/* The commit is undone. What stays behind if this fails too is a whole commit that the next writer finishes.
- */
-static void unlink_segment(const bc_writer *w)
-{
-  char name[BC_SEGMENT_NAME];
-  bc_segment_name(w->next_segment, name);
-  char *path = bc_asprintf("%s/%s", w->st->segments, name);
-  if (path != NULL) (void)!bc_os_unlink(path, NULL);
-  bc_free(path);
-}
-
-/* Forget what waited; the modalities stay, they are what later tiles refer to. */
-static void reset(bc_writer *w, bool committed)
-{
-  bc_segw_close(w->seg);
-  w->seg = NULL;
-  w->n_drops = 0;
-  w->n_retired = 0;
-  bc_source_set_clear(&w->sources);
-  if (w->n_slots > 0) memset(w->slots, 0, w->n_slots * sizeof *w->slots);
-  for (size_t i = 0; i < w->n_mods; i++) {
-    if (committed) w->mods[i].changed = false;
-    w->mods[i].used = false;
-  }
-  if (!committed) return;
-  w->next_segment++;
-  w->snapshot++;
-}
-
-static bool anything_pending(const bc_writer *w)
-{
-  bool changed = w->seg != NULL || w->n_drops > 0 || w->sources.n > 0 || w->n_retired > 0 ||
-                 (w->upkeep != NULL && w->upkeep->recount);
-  for (size_t i = 0; i < w->n_mods && !changed; i++)
-    changed = w->mods[i].changed;
-  return changed;
-}
-
-bc_status bc_writer_commit(bc_writer *w, bc_err *err)
-{
-  BC_RET(bc_store_check_process(w->st, err));
-  if (!anything_pending(w)) return BC_OK;
-  bc_status st = publish_segment(w, err);
-  if (st == BC_OK) st = apply_segment(w->st, w->next_segment, false, err);
-  if (st != BC_OK) unlink_segment(w); /* also when only the folder's fsync failed */
-  reset(w, st == BC_OK);
-  return st;
 }

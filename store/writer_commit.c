@@ -1,0 +1,148 @@
+/*
+ * Commits: one immutable segment with all that waits, then one transaction of the index that applies it; and
+ * finishing that where a crash came between the two.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "store/commit.h"
+#include "store/writer_int.h"
+
+/* Modalities that this commit has to say something of. */
+static bc_status speak_of(const bc_writer *w, const bc_modality ***out, size_t *n, bc_err *err)
+{
+  const bc_modality **p = bc_calloc(w->n_mods + 1, sizeof(const bc_modality *));
+  *out = p;
+  *n = 0;
+  if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
+  for (size_t i = 0; i < w->n_mods; i++)
+    if (w->mods[i].changed || w->mods[i].used || w->upkeep != NULL) p[(*n)++] = &w->mods[i].m;
+  return BC_OK;
+}
+
+static bc_status publish_segment(bc_writer *w, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_buf record = bc_buf_empty((size_t)1 << 32);
+  const bc_modality **mods = NULL;
+  bc_commit c = { .snapshot = w->snapshot + 1,
+                  .grids = w->grids,
+                  .n_grids = w->n_grids,
+                  .sources = w->sources.rec,
+                  .n_sources = w->sources.n,
+                  .drops = w->drops,
+                  .n_drops = w->n_drops,
+                  .retired = w->retired,
+                  .n_retired = w->n_retired };
+  if (w->upkeep != NULL) {
+    c.flags = BC_COMMIT_UPKEEP | (w->upkeep->recount ? BC_COMMIT_RECOUNT : 0);
+    c.carried = w->upkeep->sources;
+    c.n_carried = w->upkeep->n_sources;
+  }
+  BC_TRY(speak_of(w, &mods, &c.n_modalities, err));
+  c.modalities = mods;
+  BC_TRY(bc_writer_open_segment(w, err));
+  BC_TRY(bc_commit_encode(&c, &record, err));
+  BC_TRY(bc_segw_finish(w->seg, (bc_bytes){ record.p, record.n }, err));
+out:
+  bc_free(mods);
+  bc_buf_dispose(&record);
+  return st;
+}
+
+static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err)
+{
+  bc_status s = BC_OK;
+  bc_segment *seg = NULL;
+  bc_txn *t = NULL;
+  s = bc_segment_open(st->segments, id, st->uuid, deep, &seg, err);
+  if (s == BC_OK) s = bc_txn_begin(st->ix, true, &t, err);
+  if (s == BC_OK) s = bc_commit_apply(t, seg, st->segments, st->uuid, err);
+  if (s == BC_OK) {
+    s = bc_txn_commit(t, err);
+    t = NULL;
+  }
+  bc_txn_abort(t);
+  bc_segment_unref(seg);
+  return s;
+}
+
+/*
+ * A segment is published before the index commits. Where a crash came between the two, the commit is finished
+ * now: all it takes is in the segment. A file that is not whole is no commit; its number is passed over.
+ */
+bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *err)
+{
+  char **names = NULL;
+  size_t n = 0;
+  uint32_t id = 0, highest = 0;
+  uint64_t next = 0;
+  bc_txn *t = NULL;
+  BC_RET(bc_txn_begin(st->ix, false, &t, err));
+  bc_status s = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
+  bc_txn_abort(t);
+  if (s == BC_OK) s = bc_os_list(st->segments, &names, &n, err);
+  /* The files that are there, in order of their names, which is that of their numbers; a stray one may have
+   * any number, so that counting up to it could take hours. */
+  for (size_t i = 0; s == BC_OK && i < n; i++) {
+    if (!bc_segment_id(names[i], &id)) continue;
+    highest = id;
+    if (id >= next) s = apply_segment(st, id, true, err);
+    if (s == BC_E_NOTFOUND || (s <= BC_E_CORRUPT && s > BC_E_IO)) s = BC_OK; /* not whole */
+  }
+  bc_os_list_free(names, n);
+  if (s == BC_OK && highest >= UINT32_MAX - 1)
+    s = BC_FAIL(err, BC_E_RANGE, "%s: segment %" PRIu32 " is there, and no greater number is left", st->path,
+                highest);
+  *next_segment = highest + 1;
+  return s;
+}
+
+/* The commit is undone. What stays behind if this fails too is a whole commit that the next writer finishes.
+ */
+static void unlink_segment(const bc_writer *w)
+{
+  char name[BC_SEGMENT_NAME];
+  bc_segment_name(w->next_segment, name);
+  char *path = bc_asprintf("%s/%s", w->st->segments, name);
+  if (path != NULL) (void)!bc_os_unlink(path, NULL);
+  bc_free(path);
+}
+
+/* Forget what waited; the modalities stay, they are what later tiles refer to. */
+static void reset(bc_writer *w, bool committed)
+{
+  bc_segw_close(w->seg);
+  w->seg = NULL;
+  w->n_drops = 0;
+  w->n_retired = 0;
+  bc_source_set_clear(&w->sources);
+  if (w->n_slots > 0) memset(w->slots, 0, w->n_slots * sizeof *w->slots);
+  for (size_t i = 0; i < w->n_mods; i++) {
+    if (committed) w->mods[i].changed = false;
+    w->mods[i].used = false;
+  }
+  if (!committed) return;
+  w->next_segment++;
+  w->snapshot++;
+}
+
+static bool anything_pending(const bc_writer *w)
+{
+  bool changed = w->seg != NULL || w->n_drops > 0 || w->sources.n > 0 || w->n_retired > 0 ||
+                 (w->upkeep != NULL && w->upkeep->recount);
+  for (size_t i = 0; i < w->n_mods && !changed; i++)
+    changed = w->mods[i].changed;
+  return changed;
+}
+
+bc_status bc_writer_commit(bc_writer *w, bc_err *err)
+{
+  BC_RET(bc_store_check_process(w->st, err));
+  if (!anything_pending(w)) return BC_OK;
+  bc_status st = publish_segment(w, err);
+  if (st == BC_OK) st = apply_segment(w->st, w->next_segment, false, err);
+  if (st != BC_OK) unlink_segment(w); /* also when only the folder's fsync failed */
+  reset(w, st == BC_OK);
+  return st;
+}
