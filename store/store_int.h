@@ -1,4 +1,4 @@
-/* Inside of the store, shared by store.c, writer.c and verify.c only. */
+/* Inside of the store: what opening, snapshots, writers and upkeep share. */
 #ifndef BC_STORE_STORE_INT_H
 #define BC_STORE_STORE_INT_H
 
