@@ -74,7 +74,8 @@ static bc_status meta_get(bc_bytes file, uint32_t n, uint32_t page, bc_pages *ou
   const uint8_t *m = b.p + PG_HEAD;
   if (bc_le32(m + META_MAGIC) != MAGIC) return bad(err, n, "not LMDB's");
   if (bc_le32(m + META_VERSION) != 1) {
-    return BC_FAIL(err, BC_E_VERSION, "index: LMDB data of version %" PRIu32 ", this program reads 1",
+    return BC_FAIL(err, BC_E_VERSION,
+                   "index: LMDB data of version %" PRIu32 ", this program reads 1: run bctool reindex",
                    bc_le32(m + META_VERSION));
   }
   *out = (bc_pages){ .file = file, .last = bc_le64(m + META_LAST), .txnid = bc_le64(m + META_TXN) };

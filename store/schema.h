@@ -63,9 +63,6 @@ typedef struct bc_usage {
   uint64_t codec_tiles[4];               /* by bc_codec */
   int64_t t_first, t_last;               /* first and last step; BC_TIME_STATIC for fields without time */
   double min, max, sum, sumsq;           /* over valid values; min > max when there are none */
-  /* Tiles that came as later pieces of others; where pieces overlap, values count twice until compact merges
-     them. Filled by bc_snapshot_level_usage only. */
-  uint64_t n_pieces;
 } bc_usage;
 
 /* A file that was ingested. */

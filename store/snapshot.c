@@ -235,7 +235,9 @@ static bc_status get_segment(const bc_snapshot *s, uint32_t id, bc_segment **out
 static bc_status check_fits(const bc_snapshot *s, const bc_tile_key *key, const bc_tile_head *h, bc_err *err)
 {
   const bc_modality *m = bc_snapshot_modality(s, key->modality);
-  bool fits = m != NULL && h->dtype == m->dtype && key->cell >> BC_CELL_BITS == m->grid;
+  const bc_grid *g = m != NULL ? bc_snapshot_grid(s, m->grid) : NULL;
+  bool fits = g != NULL && h->dtype == m->dtype && key->cell >> BC_CELL_BITS == m->grid &&
+              h->y0 + h->ny <= bc_grid_cell_ny(g) && h->x0 + h->nx <= bc_grid_cell_nx(g);
   for (uint32_t l = 0; fits && l < h->nl; l++)
     fits = bc_tile_level(h, l) < BC_MAX(m->n_levels, 1);
   if (fits) return BC_OK;
@@ -286,61 +288,7 @@ char *bc_snapshot_tile_text(const bc_snapshot *s, const bc_tile_key *key, char *
   return buf;
 }
 
-/* ---- what a modality holds, from heads ---- */
-
-typedef struct level_ctx {
-  bc_snapshot *s;
-  uint16_t modality;
-  bc_usage *levels;
-  size_t n;
-} level_ctx;
-
-static bc_status each_tile_of(bc_snapshot *s, bc_pair_fn each, void *ctx, bc_err *err)
-{
-  return bc_txn_each(s->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, each, ctx, err);
-}
-
-static bc_status add_levels(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
-{
-  level_ctx *c = ctx;
-  bc_tile_key key;
-  bc_tile_rec rec;
-  bc_tile tile;
-  (void)stop;
-  BC_RET(bc_tile_key_get(kb, &key, err));
-  if (key.modality != c->modality || (key.part & BC_PART_SECOND)) return BC_OK;
-  BC_RET(bc_tile_rec_get(vb, &rec, err));
-  BC_RET(bc_snapshot_tile(c->s, &key, &rec, &tile, err));
-  for (uint32_t l = 0; l < tile.head.nl; l++) {
-    const uint16_t at = bc_tile_level(&tile.head, l);
-    if (at >= c->n) continue;
-    const bc_level_stats ls = bc_tile_stats(&tile.head, l);
-    bc_tile_rec part = { .codec = rec.codec,
-                         .n_valid = ls.n_valid,
-                         .n_missing = ls.n_missing,
-                         .min = ls.min,
-                         .max = ls.max,
-                         .sum = ls.sum,
-                         .sumsq = ls.sumsq,
-                         .stored = rec.stored / tile.head.nl,
-                         .decoded = rec.decoded / tile.head.nl,
-                         .n_absent = rec.n_absent / tile.head.nl };
-    bc_usage_add(&c->levels[at], &part, bc_tile_time(&tile.head, 0),
-                 bc_tile_time(&tile.head, tile.head.nt - 1));
-    if ((key.part & (BC_PART_SECOND - 1)) > 0) c->levels[at].n_pieces++;
-  }
-  bc_tile_close(&tile);
-  return BC_OK;
-}
-
-bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *levels, size_t n_levels,
-                                  bc_err *err)
-{
-  level_ctx c = { s, modality, levels, n_levels };
-  for (size_t i = 0; i < n_levels; i++)
-    bc_usage_init(&levels[i]);
-  return each_tile_of(s, add_levels, &c, err);
-}
+/* ---- the steps of a modality, from heads ---- */
 
 #define STEPS_MAX ((size_t)1 << 26) /* a head of 200 bytes may state millions: memory must end somewhere */
 
@@ -425,7 +373,7 @@ bc_status bc_snapshot_times(bc_snapshot *s, uint16_t modality, int64_t **times, 
   times_ctx c = { .s = s, .modality = modality };
   *times = NULL;
   *n = 0;
-  const bc_status st = each_tile_of(s, add_times, &c, err);
+  const bc_status st = bc_txn_each(s->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, add_times, &c, err);
   if (st != BC_OK) {
     bc_free(c.t);
     return st;

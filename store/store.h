@@ -67,8 +67,9 @@ BC_API bc_status bc_snapshot_source(bc_snapshot *s, uint32_t id, bc_source_rec *
                                     bc_err *err) BC_MUST_CHECK;
 BC_API uint32_t bc_snapshot_source_limit(bc_snapshot *s); /* greater than any id */
 
-/** Statistics of one level of a modality (index into its levels; 0 without a level axis), from the tile
- * heads: no value is decoded. Cost: one pass over the modality's index entries and heads. */
+/** Statistics of one level of a modality (index into its levels; 0 without a level axis), of the values in
+ * force. Cost: one pass over the modality's index entries and heads; values are decoded only where pieces of
+ * a tile share steps, until compaction merges them. */
 BC_API bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *levels, size_t n_levels,
                                          bc_err *err) BC_MUST_CHECK;
 /** All steps of a modality, ascending; bc_times_free. */

@@ -190,18 +190,56 @@ typedef struct canvas { /* values in force of one cell, time, modality and copy 
   uint8_t *have; /* likewise */
 } canvas;
 
+typedef struct in_force { /* of one level of a variable, first copy */
+  uint64_t valid, missing, absent;
+  double min, max, sum;
+} in_force;
+
+enum { MOST_M = 4 };
+
 typedef struct contents {
   bc_snapshot *s;
   bc_decoder *d;
   canvas c;
+  in_force levels[MOST_M][MOST_L];
   uint64_t hash, values;
   uint64_t tiles;
 } contents;
+
+static inline void add_plane(in_force *f, const uint32_t *bits, const uint8_t *have, size_t n)
+{
+  uint64_t seen = 0;
+  for (size_t i = 0; i < n; i++) {
+    float v;
+    if (!have[i]) continue;
+    seen++;
+    memcpy(&v, &bits[i], sizeof v);
+    f->missing += v != v;
+    if (v != v) continue;
+    if (f->valid == 0 || (double)v < f->min) f->min = (double)v;
+    if (f->valid == 0 || (double)v > f->max) f->max = (double)v;
+    f->sum += (double)v;
+    f->valid++;
+  }
+  if (seen > 0) f->absent += n - seen;
+}
+
+static inline void add_planes(contents *x)
+{
+  const canvas *c = &x->c;
+  const size_t n = (size_t)c->side * c->side;
+  cr_assert_lt(c->key.modality, MOST_M);
+  for (uint32_t t = 0; t < c->nt; t++)
+    for (uint32_t l = 0; l < MOST_L; l++)
+      add_plane(&x->levels[c->key.modality][l], c->v + (t * MOST_L + l) * n, c->have + (t * MOST_L + l) * n,
+                n);
+}
 
 static inline void finish_canvas(contents *x)
 {
   canvas *c = &x->c;
   if (!c->any) return;
+  if (c->key.part == 0) add_planes(x);
   int64_t order[MOST_T];
   for (uint32_t i = 0; i < c->nt; i++) {
     uint32_t at = i;

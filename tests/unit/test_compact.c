@@ -1,5 +1,6 @@
 /* Compaction: values stay, pieces become one, space comes back, nothing is lost in between. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -430,6 +431,31 @@ static void random_commit(const char *path, uint32_t *rnd, int round)
   built(&b);
 }
 
+/* Statistics are those of the values in force, however many pieces hide each other. */
+static void expect_statistics(const char *path, const contents *want)
+{
+  bc_err err = { 0 };
+  bc_store *st = NULL;
+  bc_snapshot *s = NULL;
+  OK(bc_store_open(path, BC_OPEN_READ, &st, &err));
+  OK(bc_snapshot_open(st, &s, &err));
+  for (size_t m = 0; m < bc_snapshot_modalities(s); m++) {
+    bc_usage u[MOST_L];
+    OK(bc_snapshot_level_usage(s, (uint16_t)m, u, MOST_L, &err));
+    for (int l = 0; l < MOST_L; l++) {
+      const in_force *f = &want->levels[m][l];
+      cr_assert_eq(u[l].n_valid, f->valid, "variable %zu, level %d", m, l);
+      cr_assert_eq(u[l].n_missing, f->missing);
+      cr_assert_eq(u[l].n_absent, f->absent);
+      if (f->valid == 0) continue;
+      cr_assert(u[l].min == f->min && u[l].max == f->max);
+      cr_assert(fabs(u[l].sum - f->sum) <= 1e-9 * fabs(f->sum) + 1e-9, "%.17g, not %.17g", u[l].sum, f->sum);
+    }
+  }
+  bc_snapshot_close(s);
+  bc_store_close(st);
+}
+
 static void many_rounds(uint32_t seed)
 {
   fixture f = fixture_make(SIDE);
@@ -441,7 +467,9 @@ static void many_rounds(uint32_t seed)
       random_commit(f.path, &rnd, round++);
     const uint64_t sizes[5] = { 500, 3000, 10000, 40000, 0 };
     const contents before = read_contents(f.path, SIDE);
+    expect_statistics(f.path, &before);
     const bc_compact_report r = compact(f.path, sizes[next_random(&rnd) % 5]);
+    expect_statistics(f.path, &before);
     const contents after = read_contents(f.path, SIDE);
     commits += r.commits;
     cr_assert_eq(before.hash, after.hash, "seed %u, round %d: values differ", seed, i);

@@ -87,7 +87,6 @@ static void json_row(bc_json *j, const bc_modality *m, size_t level, const bc_us
   bc_json_num(j, "std", deviation_of(u));
   bc_json_num(j, "min", min_of(u));
   bc_json_num(j, "max", max_of(u));
-  bc_json_uint(j, "pieces", u->n_pieces);
   bc_json_end(j);
 }
 
@@ -114,9 +113,6 @@ static bc_status collect(bc_snapshot *snap, const bct_list *vars, bct_table *t, 
     if (!wanted(m, vars)) continue;
     found++;
     BC_TRY(bc_snapshot_level_usage(snap, m->id, levels, n, err));
-    if (levels[0].n_pieces > 0)
-      bct_say("note: %s/%s came in pieces: where they overlap, values count twice until bctool compact",
-              m->group, m->name);
     for (size_t l = 0; l < n; l++) {
       if (t != NULL)
         add_row(t, m, l, &levels[l]);
