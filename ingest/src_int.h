@@ -1,7 +1,11 @@
 /*
- * Between the parts of the netCDF source: source.c (what is this file, zip or netCDF) -> src_raster.c (which
- * variables are rasters; src_layout.c: which dimension is what; src_var.c: one of them; src_axes.c: its axes)
- * -> src_read.c (their values) -> src_netcdf.c (what the library says). src_zip.c unpacks. Internal.
+ * Between the parts of the netCDF source, from the file inwards:
+ *   source.c      netCDF or zip; src_inspect.c and src_classic.c look at the bytes first, src_zip.c unpacks
+ *   src_raster.c  which variables are rasters; src_layout.c: which dimension of one is what; src_var.c: all
+ *                 else about it; src_axes.c: its axes
+ *   src_read.c    their values
+ *   src_netcdf.c  what the library says
+ * Internal.
  */
 #ifndef BC_INGEST_SRC_INT_H
 #define BC_INGEST_SRC_INT_H
@@ -9,7 +13,7 @@
 #include "ingest/cf.h"
 #include "ingest/source.h"
 
-/* ---- memory that lives as long as its owner ---- */
+/* ---- memory that lives as long as its owner (src_arena.c) ---- */
 typedef struct bc_arena {
   struct bc_arena_block *head;
 } bc_arena;
@@ -195,13 +199,21 @@ bc_status bc_unzip_netcdf(const char *path, const bc_progress *progress, bc_unzi
                           bc_err *err) BC_MUST_CHECK;
 void bc_unzipped_dispose(bc_unzipped *u); /* removes the folder; safe twice */
 
-/* ---- messages ---- */
+/* ---- messages (source.c) ---- */
 void bc_source_note(const bc_progress *p, const char *fmt, ...) BC_PRINTF(2, 3);
 const char *bc_source_base_name(const char *path);
 
+/* ---- before a library sees a file (src_inspect.c) ---- */
 /* What the first bytes say; the rest of the file decides nothing. */
 typedef enum bc_sniffed { BC_SNIFF_OTHER, BC_SNIFF_CLASSIC, BC_SNIFF_HDF5, BC_SNIFF_ZIP } bc_sniffed;
 #define BC_SNIFF_BYTES 2304
 bc_sniffed bc_source_sniff(bc_bytes head);
+/* Refuses what cannot be read, is neither netCDF nor zip, or is shorter than its header promises. */
+bc_status bc_source_inspect(const char *path, const char *label, bc_sniffed *kind, bc_err *err) BC_MUST_CHECK;
+
+/* ---- headers of classic files (src_classic.c) ---- */
+/* *complete: the header ends inside head. *need: bytes that the file must have; UINT64_MAX when the header
+ * makes no sense, which the library would answer with huge allocations. */
+bc_status bc_classic_need(bc_bytes head, uint64_t *need, bool *complete, bc_err *err) BC_MUST_CHECK;
 
 #endif
