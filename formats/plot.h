@@ -38,6 +38,22 @@ char *bc_instant_text(int64_t t, char *buf);
 bc_status bc_plot_map(bc_plot *p, bc_pull *pull, bc_err *err) BC_MUST_CHECK;
 bc_status bc_plot_series(bc_plot *p, bc_pull *pull, bc_err *err) BC_MUST_CHECK;
 
+/* One step of a variable, as a map shows it. */
+typedef struct bc_field {
+  int64_t nx, ny;
+  float *value;         /* ny x nx, as they come */
+  double min, max, sum; /* of the values */
+  uint64_t valid;
+} bc_field;
+
+typedef struct bc_colors {
+  bc_scale scale;
+  double lo, hi; /* values at its ends */
+} bc_colors;
+
+/* What the options ask for, else what suits the variable and its values. */
+bc_status bc_plot_colors(const bc_plot *p, const bc_field *f, bc_colors *out, bc_err *err) BC_MUST_CHECK;
+
 /* The 0.5 contour of a land fraction over the map; x of a longitude is affine: x = x0 + lon * per_degree, and
  * y likewise. Gathers ink only. */
 void bc_plot_coast(bc_canvas *c, const bc_block *land, double x0, double x_deg, double y0, double y_deg,

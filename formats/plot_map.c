@@ -4,27 +4,19 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { SAMPLE = 1 << 20 /* values that the colour range is taken from */ };
 
 typedef struct map {
   bc_plot *p;
-  int64_t nx, ny;
-  float *value; /* ny x nx, as they come */
+  bc_field f;
+  bc_colors c;
   double *xe,
       *ye; /* edges of the cells: degrees east, rising and continuous; degrees north, in their order */
   double lon0, lon1, lat0, lat1; /* west, east, south, north */
-  double lo, hi;                 /* of the colours */
-  double min, max, sum;          /* of the values */
-  uint64_t valid;
-  bc_scale scale;
 } map;
 
 static void map_dispose(map *m)
 {
-  bc_free(m->value);
+  bc_free(m->f.value);
   bc_free(m->xe);
   bc_free(m->ye);
 }
@@ -35,28 +27,28 @@ static bc_status read_frame(map *m, bc_pull *pull, bc_err *err)
 {
   bc_status st = BC_OK;
   const size_t elem = bc_dtype_size(m->p->v->dtype);
-  uint8_t *line = bc_malloc((size_t)m->nx * elem);
+  uint8_t *line = bc_malloc((size_t)m->f.nx * elem);
   size_t bytes = 0;
 
-  const int64_t shape[2] = { m->ny, m->nx };
-  if (bc_shape_bytes(shape, 2, sizeof *m->value, &bytes)) m->value = bc_malloc(bytes);
-  if (m->value == NULL || line == NULL) {
-    st = BC_FAIL(err, BC_E_NOMEM, "no memory for a map of %lld x %lld values", (long long)m->ny,
-                 (long long)m->nx);
+  const int64_t shape[2] = { m->f.ny, m->f.nx };
+  if (bc_shape_bytes(shape, 2, sizeof *m->f.value, &bytes)) m->f.value = bc_malloc(bytes);
+  if (m->f.value == NULL || line == NULL) {
+    st = BC_FAIL(err, BC_E_NOMEM, "no memory for a map of %lld x %lld values", (long long)m->f.ny,
+                 (long long)m->f.nx);
     goto out;
   }
-  m->min = INFINITY;
-  m->max = -INFINITY;
-  for (int64_t y = 0; y < m->ny; y++) {
-    BC_TRY(bc_pull_read(pull, line, (uint64_t)m->nx, err));
-    for (int64_t x = 0; x < m->nx; x++) {
+  m->f.min = INFINITY;
+  m->f.max = -INFINITY;
+  for (int64_t y = 0; y < m->f.ny; y++) {
+    BC_TRY(bc_pull_read(pull, line, (uint64_t)m->f.nx, err));
+    for (int64_t x = 0; x < m->f.nx; x++) {
       const double v = bc_value_f64(m->p->v->dtype, line + (size_t)x * elem);
-      m->value[y * m->nx + x] = (float)v;
+      m->f.value[y * m->f.nx + x] = (float)v;
       if (!isfinite(v)) continue;
-      m->valid++;
-      m->min = fmin(m->min, v);
-      m->max = fmax(m->max, v);
-      m->sum += v;
+      m->f.valid++;
+      m->f.min = fmin(m->f.min, v);
+      m->f.max = fmax(m->f.max, v);
+      m->f.sum += v;
     }
   }
 out:
@@ -94,124 +86,16 @@ static bc_status make_edges(map *m, bc_err *err)
 {
   const bc_var *v = m->p->v;
   const double *lat = v->coord[v->ndim - 2], *lon = v->coord[v->ndim - 1];
-  const double other = fmax(spacing(lat, m->ny), spacing(lon, m->nx));
+  const double other = fmax(spacing(lat, m->f.ny), spacing(lon, m->f.nx));
   const double alone = other > 0 && other < 90 ? other : 0.25; /* width of a single row or column */
 
-  m->ye = edges(lat, m->ny, false, alone);
-  m->xe = edges(lon, m->nx, true, alone);
+  m->ye = edges(lat, m->f.ny, false, alone);
+  m->xe = edges(lon, m->f.nx, true, alone);
   if (m->xe == NULL || m->ye == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory for the edges of a map");
   m->lon0 = m->xe[0];
-  m->lon1 = fmin(m->xe[m->nx], m->lon0 + 360);
-  m->lat0 = fmin(m->ye[0], m->ye[m->ny]);
-  m->lat1 = fmax(m->ye[0], m->ye[m->ny]);
-  return BC_OK;
-}
-
-/* ---- colours ---- */
-
-static bool has_word(const char *text, const char *word)
-{
-  return text != NULL && strstr(text, word) != NULL;
-}
-
-static bool is_one_of(const char *s, const char *const *list)
-{
-  for (; *list != NULL; list++) {
-    if (strcmp(*list, s) == 0) return true;
-  }
-  return false;
-}
-
-static const char *auto_scale(const map *m)
-{
-  static const char *const k_temperature[] = { "K", "degC", "Celsius", "celsius", "degree_Celsius", NULL };
-  static const char *const k_rain[] = { "tp", "cp", "lsp", "mtpr", "ptype", "sf", "ro", "e", NULL };
-  static const char *const k_height[] = { "z", "orog", "oro", "sdor", NULL };
-  const bc_var *v = m->p->v;
-  const char *name = bc_var_attr(v, "standard_name");
-  const bool one_sign = m->min >= 0 || m->max <= 0;
-
-  if (has_word(name, "precipitation") || has_word(name, "rainfall") || is_one_of(v->name, k_rain))
-    return "rain";
-  if (is_one_of(v->units, k_temperature) && !has_word(name, "difference")) return "thermal";
-  if (bc_var_dim(v, BC_DIM_LEVEL) < 0 &&
-      (is_one_of(v->name, k_height) || has_word(name, "surface_altitude") || has_word(name, "geopotential")))
-    return "terrain";
-  /* Both signs in earnest, not a rounding below zero. */
-  if (!one_sign && fmin(-m->min, m->max) > 0.05 * fmax(-m->min, m->max)) return "balance";
-  return "viridis";
-}
-
-static bc_status choose_scale(map *m, const char **name, bc_err *err)
-{
-  const char *asked = m->p->opts->colormap;
-
-  *name = asked == NULL || strcmp(asked, "auto") == 0 ? auto_scale(m) : asked;
-  if (!bc_scale_init(&m->scale, *name))
-    return BC_FAIL(err, BC_E_INVAL,
-                   "unknown colour map \"%s\"; there are: auto, viridis, thermal, balance, rain, terrain",
-                   asked);
-  return BC_OK;
-}
-
-static int compare(const void *a, const void *b)
-{
-  float x, y;
-  memcpy(&x, a, sizeof x);
-  memcpy(&y, b, sizeof y);
-  return (x > y) - (x < y);
-}
-
-/* A few far-off values must not take the colours from all others: leave out 0.2 % at an end when that
- * shortens the range by more than a seventh. */
-static bc_status inner_range(map *m, bc_err *err)
-{
-  const uint64_t all = (uint64_t)m->nx * (uint64_t)m->ny, step = all / SAMPLE + 1;
-  float *s = bc_malloc((size_t)(all / step + 1) * sizeof *s);
-  size_t n = 0;
-
-  if (s == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory for the range of colours");
-  for (uint64_t i = 0; i < all; i += step) {
-    if (isfinite(m->value[i])) s[n++] = m->value[i];
-  }
-  if (n >= 500) {
-    qsort(s, n, sizeof *s, compare);
-    const double a = (double)s[n / 500], b = (double)s[n - 1 - n / 500], cut = (m->max - m->min) / 7;
-    if (a - m->min > cut) m->lo = a;
-    if (m->max - b > cut) m->hi = b;
-  }
-  bc_free(s);
-  return BC_OK;
-}
-
-static bc_status choose_range(map *m, const char *scale, bc_err *err)
-{
-  const bc_sink_opts *o = m->p->opts;
-
-  m->lo = m->min;
-  m->hi = m->max;
-  if (o->has_range) {
-    if (!(o->vmin < o->vmax))
-      return BC_FAIL(err, BC_E_INVAL, "colours from %g to %g: the first must be the smaller", o->vmin,
-                     o->vmax);
-    m->lo = o->vmin;
-    m->hi = o->vmax;
-    return BC_OK;
-  }
-  if (m->valid == 0) return BC_OK;
-  BC_RET(inner_range(m, err));
-  if (strcmp(scale, "balance") == 0) {
-    m->hi = fmax(fabs(m->lo), fabs(m->hi));
-    m->lo = -m->hi;
-  }
-  if (strcmp(scale, "rain") == 0 && m->lo >= 0) m->lo = 0;
-  /* The sea has heights around zero, some below: it gets the scale's own end. */
-  if (strcmp(scale, "terrain") == 0 && m->lo < 0 && -m->lo < 0.1 * m->hi) m->lo = 0;
-  if (!(m->hi > m->lo)) { /* one value everywhere */
-    const double half = m->lo != 0 ? fabs(m->lo) * 0.01 : 0.5;
-    m->lo -= half;
-    m->hi += half;
-  }
+  m->lon1 = fmin(m->xe[m->f.nx], m->lon0 + 360);
+  m->lat0 = fmin(m->ye[0], m->ye[m->f.ny]);
+  m->lat1 = fmax(m->ye[0], m->ye[m->f.ny]);
   return BC_OK;
 }
 
@@ -279,7 +163,7 @@ static double average(const map *m, cells row, cells col)
   uint64_t n = 0;
   for (int64_t y = row.a; y <= row.b; y++) {
     for (int64_t x = col.a; x <= col.b; x++) {
-      const double v = (double)m->value[y * m->nx + x];
+      const double v = (double)m->f.value[y * m->f.nx + x];
       if (!isfinite(v)) continue;
       sum += v;
       n++;
@@ -290,7 +174,7 @@ static double average(const map *m, cells row, cells col)
 
 static bc_color color_of(const map *m, double v)
 {
-  return bc_scale_at(&m->scale, (v - m->lo) / (m->hi - m->lo));
+  return bc_scale_at(&m->c.scale, (v - m->c.lo) / (m->c.hi - m->c.lo));
 }
 
 static bc_status draw_field(map *m, bc_err *err)
@@ -301,9 +185,9 @@ static bc_status draw_field(map *m, bc_err *err)
 
   if (col == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory for a row of a map");
   for (int x = 0; x < p->w; x++)
-    col[x] = cells_between(m->xe, m->nx, m->lon0 + x * dx, m->lon0 + (x + 1) * dx);
+    col[x] = cells_between(m->xe, m->f.nx, m->lon0 + x * dx, m->lon0 + (x + 1) * dx);
   for (int y = 0; y < p->h; y++) {
-    const cells row = cells_between(m->ye, m->ny, m->lat1 - y * dy, m->lat1 - (y + 1) * dy);
+    const cells row = cells_between(m->ye, m->f.ny, m->lat1 - y * dy, m->lat1 - (y + 1) * dy);
     for (int x = 0; x < p->w; x++) {
       const double v = average(m, row, col[x]);
       bc_set_pixel(&p->canvas, p->x + x, p->y + y, isnan(v) ? bc_hatch_color(x, y) : color_of(m, v));
@@ -390,7 +274,7 @@ static void draw_coast(map *m)
 static void draw_point(map *m, int x, int y, int w, bool up)
 {
   const int h = w * 3 / 5;
-  const bc_color color = bc_scale_at(&m->scale, up ? 1 : 0);
+  const bc_color color = bc_scale_at(&m->c.scale, up ? 1 : 0);
   bc_canvas *c = &m->p->canvas;
 
   for (int j = 0; j < h; j++) {
@@ -406,19 +290,19 @@ static void draw_point(map *m, int x, int y, int w, bool up)
 static void draw_bar(map *m)
 {
   bc_plot *p = m->p;
-  const bool below = m->min<m->lo, above = m->max> m->hi;
+  const bool below = m->f.min<m->c.lo, above = m->f.max> m->c.hi;
   const int w = bc_px(p, 18), x = p->x + p->w + bc_px(p, 24), point = w * 3 / 5;
   const int y = p->y + (above ? point : 0), h = p->h - (above ? point : 0) - (below ? point : 0);
-  const double step = bc_nice_step(m->lo, m->hi, BC_MAX(2, (int)(h / (60 * p->k))));
+  const double step = bc_nice_step(m->c.lo, m->c.hi, BC_MAX(2, (int)(h / (60 * p->k))));
   char text[BC_NUM_TEXT];
 
   for (int j = 0; j < h; j++)
-    bc_fill_rect(&p->canvas, x, y + j, w, 1, bc_scale_at(&m->scale, 1 - (j + 0.5) / h));
+    bc_fill_rect(&p->canvas, x, y + j, w, 1, bc_scale_at(&m->c.scale, 1 - (j + 0.5) / h));
   bc_draw_frame(&p->canvas, x, y, w, h, bc_black);
   if (above) draw_point(m, x, y, w, true);
   if (below) draw_point(m, x, y + h, w, false);
-  for (double i = ceil(m->lo / step - 1e-6); i * step <= m->hi + 1e-6 * step; i++) {
-    const double ty = y + (m->hi - i * step) / (m->hi - m->lo) * h;
+  for (double i = ceil(m->c.lo / step - 1e-6); i * step <= m->c.hi + 1e-6 * step; i++) {
+    const double ty = y + (m->c.hi - i * step) / (m->c.hi - m->c.lo) * h;
     bc_stroke(&p->canvas, x + w, ty, x + w + bc_px(p, 5), ty, p->k);
     bc_ink(&p->canvas, bc_black, 1);
     bc_tick_text(text, sizeof text, i * step, step);
@@ -437,11 +321,11 @@ static void draw_foot(map *m)
   const double size = 9.5 * p->k;
   char text[160] = "no value in this field";
 
-  if (m->valid > 0)
-    (void)snprintf(text, sizeof text, "min %.5g   mean %.5g   max %.5g%s%s", m->min,
-                   m->sum / (double)m->valid, m->max, p->units[0] != '\0' ? " " : "", p->units);
+  if (m->f.valid > 0)
+    (void)snprintf(text, sizeof text, "min %.5g   mean %.5g   max %.5g%s%s", m->f.min,
+                   m->f.sum / (double)m->f.valid, m->f.max, p->units[0] != '\0' ? " " : "", p->units);
   bc_draw_text(&p->canvas, text, p->x, y, size, BC_LEFT, false, bc_grey);
-  if (m->valid == (uint64_t)m->nx * (uint64_t)m->ny) return;
+  if (m->f.valid == (uint64_t)m->f.nx * (uint64_t)m->f.ny) return;
   const int x = p->x + p->w - (int)bc_text_width("no value", size) - side - bc_px(p, 8);
   bc_fill_hatch(&p->canvas, x, y - side + 2, side, side);
   bc_draw_frame(&p->canvas, x, y - side + 2, side, side, bc_grey);
@@ -494,20 +378,18 @@ bc_status bc_plot_map(bc_plot *p, bc_pull *pull, bc_err *err)
 {
   bc_status st = BC_OK;
   const bc_var *v = p->v;
-  map m = { .p = p, .nx = v->shape[v->ndim - 1], .ny = v->shape[v->ndim - 2] };
-  const char *scale = NULL;
+  map m = { .p = p, .f = { .nx = v->shape[v->ndim - 1], .ny = v->shape[v->ndim - 2] } };
 
   BC_TRY(read_frame(&m, pull, err));
   BC_TRY(make_edges(&m, err));
-  BC_TRY(choose_scale(&m, &scale, err));
-  BC_TRY(choose_range(&m, scale, err));
+  BC_TRY(bc_plot_colors(p, &m.f, &m.c, err));
   BC_TRY(layout(&m, err));
   BC_TRY(draw_field(&m, err));
   draw_coast(&m);
   draw_meridians(&m);
   draw_parallels(&m);
   bc_draw_frame(&p->canvas, p->x - 1, p->y - 1, p->w + 2, p->h + 2, bc_black);
-  if (m.valid > 0) draw_bar(&m);
+  if (m.f.valid > 0) draw_bar(&m);
   notes(p);
   bc_plot_titles(p);
   draw_foot(&m);

@@ -8,7 +8,7 @@
 
 #include "store/base.h"
 
-/* ---- time ---- */
+/* ---- time (cf_time.c) ---- */
 typedef struct bc_cf_time {
   int64_t unit;    /* seconds per unit */
   int64_t ref;     /* reference instant, seconds since 1970 */
@@ -34,7 +34,7 @@ bc_status bc_cf_time_from_i64(const bc_cf_time *u, const char *where, int64_t v,
 bc_status bc_cf_time_from_f64(const bc_cf_time *u, const char *where, double v, int64_t *out,
                               bc_err *err) BC_MUST_CHECK;
 
-/* ---- axes ---- */
+/* ---- axes (cf.c) ---- */
 typedef enum bc_cf_kind {
   BC_CF_OTHER,
   BC_CF_TIME,
@@ -56,14 +56,14 @@ bool bc_cf_pressure(const char *units, double *to_hpa);
 /* "0001" -> 1, " 5" -> 5; -1 when it is no number. */
 int bc_cf_expver(const char *text);
 
-/* ---- names ---- */
+/* ---- names (cf.c) ---- */
 /* Group of a file by its variable names (BioCube's rule; has_levels: a tie with atmospheric goes there);
  * "misc" when none is known. Static text. */
 const char *bc_cf_group(const char *const *names, size_t n, bool has_levels);
 /* Characters outside [A-Za-z0-9_.-] become '_'; false when it does not fit or is empty. */
 bool bc_cf_clean_name(const char *in, char *out, size_t cap);
 
-/* ---- values ---- */
+/* ---- values (cf_unpack.c) ---- */
 typedef enum bc_raw {                   /* how a number is stored in a file */
                       BC_RAW_OTHER = 0, /* compound, vlen, opaque, enum */
                       BC_RAW_CHAR,

@@ -45,6 +45,9 @@ bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_in
 void bc_file_plan_close(bc_file_plan *p);
 /* Make the modalities known to the writer. */
 bc_status bc_file_plan_register(bc_file_plan *p, bc_writer *w, bc_err *err) BC_MUST_CHECK;
+/* Does the store hold steps of these variables, where they lie? (file_overlap.c) */
+bc_status bc_file_plan_overlaps(const bc_file_plan *p, bc_store *store, bool *found,
+                                bc_err *err) BC_MUST_CHECK;
 /* Seconds since 1970, or BC_TIME_STATIC. */
 int64_t bc_plan_time(const bc_plan_var *v, int64_t step);
 

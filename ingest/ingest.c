@@ -257,77 +257,14 @@ static bc_status run_pass(const pass *ps, bc_err *err)
   return ps->compare_only ? bc_gather_compare(ps->r->g, err) : BC_OK;
 }
 
-/* ---- does the store hold steps of this file already? ---- */
-
-typedef struct overlap_ctx {
-  bc_snapshot *s;
-  const bc_plan_var *v;
-  bool found;
-} overlap_ctx;
-
-static bc_status look_for_step(void *ctx, const bc_tile_key *key, const bc_tile_rec *rec, bc_err *err)
-{
-  overlap_ctx *c = ctx;
-  bc_tile t;
-  if (c->found) return BC_OK;
-  BC_RET(bc_snapshot_tile(c->s, key, rec, &t, err));
-  const double *times = c->v->sv->var.coord[0];
-  for (uint32_t i = 0; i < t.head.nt && !c->found; i++) {
-    const int64_t at = bc_tile_time(&t.head, i);
-    if (at == BC_TIME_STATIC) c->found = true;
-    int64_t lo = c->v->first, hi = c->v->end;
-    while (lo < hi) {
-      const int64_t mid = lo + (hi - lo) / 2;
-      if ((int64_t)times[mid] < at)
-        lo = mid + 1;
-      else
-        hi = mid;
-    }
-    if (lo < c->v->end && (int64_t)times[lo] == at) c->found = true;
-  }
-  bc_tile_close(&t);
-  return BC_OK;
-}
-
-static bc_status var_overlaps(bc_snapshot *s, const bc_file_plan *p, const bc_plan_var *v, bool *found,
-                              bc_err *err)
-{
-  overlap_ctx c = { s, v, false };
-  const bc_box box = bc_regrid_box(v->rg);
-  const int64_t cny = bc_grid_cell_ny(p->grid), cnx = bc_grid_cell_nx(p->grid),
-                cells_x = bc_grid_cells_x(p->grid);
-  if (v->first >= v->end) return BC_OK;
-  const int64_t last = bc_plan_time(v, v->end - 1);
-  const int64_t from = bc_bucket_floor(v->def.bucket, bc_plan_time(v, v->first));
-  for (int64_t cy = box.y / cny; cy * cny < box.y + box.ny && !c.found; cy++)
-    for (int64_t cx = box.x / cnx, n = 0; cx * cnx < box.x + box.nx && n <= cells_x && !c.found; cx++, n++) {
-      const uint32_t cell =
-          (uint32_t)p->grid_number << BC_CELL_BITS | bc_cell_number((uint32_t)cy, (uint32_t)(cx % cells_x));
-      BC_RET(bc_snapshot_scan(s, cell, from, last == INT64_MAX ? last : last + 1, &v->id, 1, look_for_step,
-                              &c, err));
-    }
-  *found = *found || c.found;
-  return BC_OK;
-}
-
-static bc_status file_overlaps(run *r, const bc_file_plan *p, bool *found, bc_err *err)
-{
-  bc_status st = BC_OK;
-  bc_snapshot *s = NULL;
-  *found = false;
-  BC_RET(bc_snapshot_open(r->st, &s, err));
-  for (size_t i = 0; i < p->n && st == BC_OK && !*found; i++)
-    if (p->vars[i].id < bc_snapshot_modalities(s)) st = var_overlaps(s, p, &p->vars[i], found, err);
-  bc_snapshot_close(s);
-  return st;
-}
+/* ---- is it in the store already? ---- */
 
 /* A conflicting file must leave nothing behind: look through all of it before storing any of it. */
 static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *progress, bc_err *err)
 {
   bool found = false;
   if (r->c.o->replace) return BC_OK;
-  BC_RET(file_overlaps(r, p, &found, err));
+  BC_RET(bc_file_plan_overlaps(p, r->st, &found, err));
   if (!found) return BC_OK;
   BC_RET(commit(r, err)); /* earlier files are safe, and the gatherer is empty */
   bc_source_rec from = *progress;

@@ -1,7 +1,11 @@
 /*
- * Between the parts of the netCDF source: source.c (what is this file, zip or netCDF) -> src_raster.c (which
- * variables are rasters; src_layout.c: which dimension is what) -> src_read.c (their values) -> src_netcdf.c
- * (what the library says). src_zip.c unpacks. Internal.
+ * Between the parts of the netCDF source, from the file inwards:
+ *   source.c      netCDF or zip; src_inspect.c and src_classic.c look at the bytes first, src_zip.c unpacks
+ *   src_raster.c  which variables are rasters; src_layout.c: which dimension of one is what; src_var.c: all
+ *                 else about it; src_axes.c: its axes
+ *   src_read.c    their values
+ *   src_netcdf.c  what the library says
+ * Internal.
  */
 #ifndef BC_INGEST_SRC_INT_H
 #define BC_INGEST_SRC_INT_H
@@ -9,7 +13,7 @@
 #include "ingest/cf.h"
 #include "ingest/source.h"
 
-/* ---- memory that lives as long as its owner ---- */
+/* ---- memory that lives as long as its owner (src_arena.c) ---- */
 typedef struct bc_arena {
   struct bc_arena_block *head;
 } bc_arena;
@@ -64,7 +68,16 @@ typedef struct bc_nc {
 bc_status bc_nc_open(const char *path, const char *label, bc_nc **out, bc_err *err) BC_MUST_CHECK;
 void bc_nc_close(bc_nc *nc); /* NULL is fine */
 const bc_nc_att *bc_nc_find_att(const bc_nc_att *atts, size_t n, const char *name);
+static inline const bc_nc_att *bc_nc_att_of(const bc_nc_var *v, const char *name)
+{
+  return bc_nc_find_att(v->atts, v->n_atts, name);
+}
 const char *bc_nc_text(const bc_nc_var *v, const char *att); /* NULL when absent or numeric */
+/* Length of a variable's dimension d; 1 when it has none (d < 0). */
+static inline size_t bc_nc_dim_len(const bc_nc *nc, const bc_nc_var *v, int d)
+{
+  return d < 0 ? 1 : nc->dims[v->dims[d]].len;
+}
 /* Elements of a variable; false on overflow. */
 bool bc_nc_elements(const bc_nc *nc, const bc_nc_var *v, size_t *out);
 
@@ -103,6 +116,8 @@ bc_status bc_nc_layout(const bc_nc *nc, const bc_nc_var *v, bc_layout_nc *out, b
 bc_cf_kind bc_nc_kind(const bc_nc_var *v);
 
 /* ---- raster variables of one file (src_raster.c) ---- */
+enum { BC_EXPVER_FINAL = 1, BC_EXPVER_PRELIMINARY = 5 }; /* ERA5 proper, and ERA5T */
+
 typedef struct bc_time_axis { /* shared by the variables on it */
   const bc_nc_var *var;       /* NULL: static */
   size_t n;                   /* distinct steps, ascending */
@@ -148,7 +163,20 @@ typedef struct bc_raster {
 
 bc_status bc_raster_open(const bc_nc *nc, const bc_source_opts *opts, bc_raster **out,
                          bc_err *err) BC_MUST_CHECK;
-void bc_raster_close(bc_raster *r); /* NULL is fine */
+void bc_raster_close(bc_raster *r);                             /* NULL is fine */
+bc_status bc_raster_no_memory(const bc_raster *r, bc_err *err); /* BC_E_NOMEM */
+
+/* ---- one of them (src_var.c) ---- */
+/* All of *v. *why stays NULL, or says why the variable is to be passed over. */
+bc_status bc_raster_describe(bc_raster *r, const bc_nc_var *nv, const bc_layout_nc *at, const char *name,
+                             const char *group, const bc_source_opts *o, bc_raster_var *v, const char **why,
+                             bc_err *err) BC_MUST_CHECK;
+/* A text of the file as one line of bounded length; NULL when memory is short. */
+const char *bc_raster_one_line(bc_raster *r, const char *text);
+
+/* ---- their axes (src_axes.c) ---- */
+/* Dimensions, shape and coordinates of v->pub.var, and v->time, nl, ny, nx; from v->nc and v->at. */
+bc_status bc_raster_axes(bc_raster *r, bc_raster_var *v, const bc_source_opts *o, bc_err *err) BC_MUST_CHECK;
 
 /* ---- their values (src_read.c) ---- */
 /* n steps from t0 of a variable, as bc_source_read describes it. */
@@ -171,13 +199,21 @@ bc_status bc_unzip_netcdf(const char *path, const bc_progress *progress, bc_unzi
                           bc_err *err) BC_MUST_CHECK;
 void bc_unzipped_dispose(bc_unzipped *u); /* removes the folder; safe twice */
 
-/* ---- messages ---- */
+/* ---- messages (source.c) ---- */
 void bc_source_note(const bc_progress *p, const char *fmt, ...) BC_PRINTF(2, 3);
 const char *bc_source_base_name(const char *path);
 
+/* ---- before a library sees a file (src_inspect.c) ---- */
 /* What the first bytes say; the rest of the file decides nothing. */
 typedef enum bc_sniffed { BC_SNIFF_OTHER, BC_SNIFF_CLASSIC, BC_SNIFF_HDF5, BC_SNIFF_ZIP } bc_sniffed;
 #define BC_SNIFF_BYTES 2304
 bc_sniffed bc_source_sniff(bc_bytes head);
+/* Refuses what cannot be read, is neither netCDF nor zip, or is shorter than its header promises. */
+bc_status bc_source_inspect(const char *path, const char *label, bc_sniffed *kind, bc_err *err) BC_MUST_CHECK;
+
+/* ---- headers of classic files (src_classic.c) ---- */
+/* *complete: the header ends inside head. *need: bytes that the file must have; UINT64_MAX when the header
+ * makes no sense, which the library would answer with huge allocations. */
+bc_status bc_classic_need(bc_bytes head, uint64_t *need, bool *complete, bc_err *err) BC_MUST_CHECK;
 
 #endif

@@ -171,7 +171,7 @@ static double hostile_double(fuzz_in *in)
   uint64_t bits = fuzz_u32(in);
   bits |= (uint64_t)fuzz_u32(in) << 32;
   memcpy(&d, &bits, sizeof d);
-  return isfinite(d) ? d : 1; /* a reader refuses others: cf.c */
+  return isfinite(d) ? d : 1; /* a reader refuses others: cf_unpack.c */
 }
 
 static void try_encode(fuzz_in in)
