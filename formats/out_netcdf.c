@@ -45,7 +45,7 @@ static bc_status nc_fail(nc_file *f, int rc, const char *what, bc_err *err)
 /* One call of the library, under its lock. */
 #define NC(f, call, what)                                                                                    \
   do {                                                                                                       \
-    bc_netcdf_lock();                                                                                        \
+    bc_netcdf_lock(NULL);                                                                                    \
     const int nc_rc_ = (call);                                                                               \
     bc_netcdf_unlock();                                                                                      \
     if (nc_rc_ != NC_NOERR) return nc_fail((f), nc_rc_, (what), err);                                        \
@@ -221,7 +221,7 @@ static bc_status put_time(nc_file *f, int i, bc_err *err)
   if (t == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory for %lld times", (long long)x->n);
   for (int64_t k = 0; k < x->n; k++)
     t[k] = (long long)x->var->coord[x->d][k];
-  bc_netcdf_lock();
+  bc_netcdf_lock(NULL);
   int rc = nc_put_var_longlong(f->id, f->coord[i], t);
   for (int64_t k = 0; f->bounds[i] >= 0 && k < 2 * x->n; k++)
     t[k] = x->var->time_bounds[k];
@@ -422,7 +422,7 @@ static bc_status write_file(nc_file *f, void *buf, bc_err *err)
 {
   f->room = room_needed(f);
   BC_RET(bc_out_reserve(f->out, f->room, err));
-  bc_netcdf_lock();
+  bc_netcdf_lock(NULL);
   const int rc = nc_create(bc_out_tmp(f->out), NC_NETCDF4 | NC_CLOBBER, &f->id);
   bc_netcdf_unlock();
   if (rc != NC_NOERR) return nc_fail(f, rc, "a new file", err);
@@ -480,7 +480,7 @@ bc_status bc_write_netcdf(bc_stream *in, const bc_sink_opts *opts, bc_out *out, 
   BC_TRY(write_file(&f, buf, err));
 out:
   if (f.open) {
-    bc_netcdf_lock();
+    bc_netcdf_lock(NULL);
     (void)nc_abort(f.id); /* the file is thrown away */
     bc_netcdf_unlock();
   }

@@ -70,7 +70,14 @@ BC_API bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t
 /** The grid that the raster variables of a file stand on (create --grid-from). */
 BC_API bc_status bc_ingest_grid_of(const char *path, bc_grid *out, bc_err *err) BC_MUST_CHECK;
 
+/**
+ * The file that netCDF-C is reading in this thread, or NULL. Damaged HDF5 files make that library itself
+ * break down: a signal handler may ask this to say which file it was. Alive while the library reads.
+ */
+BC_API const char *bc_ingest_reading(void);
+
 #ifdef __cplusplus
 }
 #endif
+
 #endif

@@ -11,6 +11,7 @@
 typedef struct found {
   bc_tile_key key;
   bc_tile_rec rec;
+  bool lost; /* some of its values cannot be read */
 } found;
 
 typedef struct reconcile {
@@ -39,7 +40,7 @@ static bc_status collect(void *ctx, const bc_tile_key *key, const bc_tile_rec *r
     r->tiles = p;
     r->cap = cap;
   }
-  r->tiles[r->n++] = (found){ *key, *rec };
+  r->tiles[r->n++] = (found){ *key, *rec, false };
   return BC_OK;
 }
 
@@ -178,8 +179,19 @@ static bool any_step(const bc_job *j, const bc_tile_head *h, const bc_block_plac
   return false;
 }
 
-/* Block by block, so that each is decoded once. */
-static bc_status compare_tile(reconcile *r, const bc_job *j, const bc_tile *t, bool *differs, bc_err *err)
+/* All steps of a tile are written anew: it can only go as a whole, and while it stays, no query over what is
+ * lost of it answers. */
+static void all_differ(const bc_job *j, const bc_tile_head *h, bool *differs)
+{
+  for (uint32_t i = 0; i < h->nt; i++) {
+    const size_t js = find_step(j->b, bc_tile_time(h, i));
+    if (js < j->b->n) differs[js] = true;
+  }
+}
+
+/* Block by block, so that each is decoded once. lost: a block was damaged. */
+static bc_status compare_tile(reconcile *r, const bc_job *j, const bc_tile *t, bool *differs, bool *lost,
+                              bc_err *err)
 {
   const bc_tile_head *h = &t->head;
   const uint32_t n = h->codec == BC_CODEC_CONST ? h->nl : h->n_blocks;
@@ -190,18 +202,18 @@ static bc_status compare_tile(reconcile *r, const bc_job *j, const bc_tile *t, b
     const int jl = job_level(j, bc_tile_level(h, at.l));
     if (jl < 0 || !overlaps(j, h, &at, &o) || !any_step(j, h, &at)) continue;
     const bc_status st = decode_block(r, t, b, &at, err);
-    const bool lost = r->replace && is_damage(st);
-    if (st != BC_OK && !lost) return st;
+    if (r->replace && is_damage(st)) {
+      *lost = true;
+      continue;
+    }
+    BC_RET(st);
     for (uint32_t i = 0; i < at.nt; i++) {
       const size_t js = find_step(j->b, bc_tile_time(h, at.t0 + i));
       const float *plane = r->block + (size_t)i * at.ny * at.nx;
-      if (js == j->b->n) continue;
-      if (lost)
-        differs[js] = true;
-      else
-        BC_RET(compare_plane(r, j, js, (size_t)jl, plane, h, &at, &o, &differs[js], err));
+      if (js < j->b->n) BC_RET(compare_plane(r, j, js, (size_t)jl, plane, h, &at, &o, &differs[js], err));
     }
   }
+  if (*lost) all_differ(j, h, differs);
   return BC_OK;
 }
 
@@ -216,10 +228,7 @@ static void check_second(reconcile *r, const bc_job *j, const bc_tile *first, bo
   bc_status st = bc_snapshot_tile(r->snap, &key, &rec, &t, NULL);
   if (st == BC_OK && bc_hash64(t.payload.p, t.payload.n) != rec.hash) st = BC_E_CHECKSUM;
   bc_tile_close(&t);
-  for (uint32_t i = 0; is_damage(st) && i < first->head.nt; i++) {
-    const size_t js = find_step(j->b, bc_tile_time(&first->head, i));
-    if (js < j->b->n) differs[js] = true;
-  }
+  if (is_damage(st)) all_differ(j, &first->head, differs);
 }
 
 /* Steps that bring something new: not covered whole by equal values. */
@@ -239,25 +248,66 @@ static bc_status keep_new(reconcile *r, bc_job *j, const bool *differs, bc_err *
   return BC_OK;
 }
 
-/* Every value of the stored tile is among those that will be written. */
-static bool superseded(const bc_job *j, const bc_tile_head *h)
+static bool written(const bc_job *j, int64_t time)
+{
+  const size_t s = find_step(j->b, time);
+  bool kept = s < j->b->n && j->keep == NULL;
+  for (size_t i = 0; !kept && s < j->b->n && i < j->n_keep; i++)
+    kept = j->keep[i] == s;
+  return kept;
+}
+
+/* The job writes all nodes and levels that a tile has of a step. */
+static bool holds_planes(const bc_job *j, const bc_tile_head *h)
 {
   if (h->y0 < j->y0 || h->x0 < j->x0 || h->y0 + h->ny > j->y0 + j->ny || h->x0 + h->nx > j->x0 + j->nx)
     return false;
+  for (uint32_t l = 0; l < h->nl; l++)
+    if (job_level(j, bc_tile_level(h, l)) < 0) return false;
+  return true;
+}
+
+/* The same of a later piece of the tile. */
+static bool hides_planes(const bc_tile_head *later, const bc_tile_head *h)
+{
+  if (h->y0 < later->y0 || h->x0 < later->x0 || h->y0 + h->ny > later->y0 + later->ny ||
+      h->x0 + h->nx > later->x0 + later->nx)
+    return false;
   for (uint32_t l = 0; l < h->nl; l++) {
-    bool have = false;
-    for (size_t i = 0; i < j->b->p.n_levels; i++)
-      have = have || j->b->own_levels[i] == bc_tile_level(h, l);
-    if (!have) return false;
-  }
-  for (uint32_t t = 0; t < h->nt; t++) {
-    const size_t s = find_step(j->b, bc_tile_time(h, t));
-    bool kept = s < j->b->n && j->keep == NULL;
-    for (size_t i = 0; !kept && s < j->b->n && i < j->n_keep; i++)
-      kept = j->keep[i] == s;
-    if (!kept) return false;
+    uint32_t k = 0;
+    while (k < later->nl && bc_tile_level(later, k) != bc_tile_level(h, l))
+      k++;
+    if (k == later->nl) return false;
   }
   return true;
+}
+
+/* Steps of tile i that neither the job nor a later piece has: of a damaged tile that files mend one by one.
+ */
+static bc_status count_left(reconcile *r, const bc_job *j, size_t i, const bc_tile_head *h, uint32_t *left,
+                            bc_err *err)
+{
+  bool *open = bc_malloc(h->nt);
+  if (open == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  const bool all = holds_planes(j, h);
+  for (uint32_t t = 0; t < h->nt; t++)
+    open[t] = !all || !written(j, bc_tile_time(h, t));
+  for (size_t k = i + 1; k < r->n && r->tiles[i].lost; k++) {
+    bc_tile later;
+    if (r->tiles[k].lost ||
+        bc_snapshot_tile(r->snap, &r->tiles[k].key, &r->tiles[k].rec, &later, NULL) != BC_OK)
+      continue;
+    const bool hides = hides_planes(&later.head, h);
+    for (uint32_t t = 0; hides && t < later.head.nt; t++)
+      for (uint32_t own = 0; own < h->nt; own++)
+        if (bc_tile_time(h, own) == bc_tile_time(&later.head, t)) open[own] = false;
+    bc_tile_close(&later);
+  }
+  *left = 0;
+  for (uint32_t t = 0; t < h->nt; t++)
+    *left += open[t] ? 1 : 0;
+  bc_free(open);
+  return BC_OK;
 }
 
 /* A tile whose head cannot be read may hold anything: it goes, or no query over it would answer again. */
@@ -265,12 +315,17 @@ static bc_status drop_superseded(reconcile *r, const bc_job *j, size_t i, bc_err
 {
   bc_tile t;
   bc_tile_key key = r->tiles[i].key;
+  uint32_t left = 0;
   if (j->keep != NULL && j->n_keep == 0) return BC_OK;
-  const bc_status st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
-  const bool goes = st == BC_OK ? superseded(j, &t.head) : is_damage(st);
-  bc_tile_close(&t);
-  if (st != BC_OK && !is_damage(st)) return st;
-  if (!goes) return BC_OK;
+  bc_status st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
+  if (st == BC_OK) {
+    st = count_left(r, j, i, &t.head, &left, err);
+    bc_tile_close(&t);
+    BC_RET(st);
+  } else if (!is_damage(st)) {
+    return st;
+  }
+  if (left > 0) return BC_OK;
   BC_RET(bc_writer_drop(r->w, &key, err));
   if (j->b->p.layout[1] == BC_LAYOUT_NONE) return BC_OK;
   key.part |= BC_PART_SECOND;
@@ -308,7 +363,7 @@ static bc_status reconcile_job(reconcile *r, bc_job *j, bc_err *err)
     if (r->replace && is_damage(st)) continue;
     BC_TRY(st);
     r->changes = false;
-    st = compare_tile(r, j, &t, differs, err);
+    st = compare_tile(r, j, &t, differs, &r->tiles[i].lost, err);
     if (st == BC_OK && r->changes && !r->compare_only) st = reopen_sources(r, &t.head, err);
     if (st == BC_OK && r->replace) check_second(r, j, &t, differs);
     bc_tile_close(&t);

@@ -9,6 +9,7 @@
 
 #include <netcdf.h>
 
+#include "ingest/ingest.h"
 #include "ingest/src_int.h"
 #include "store/netcdf_lock.h"
 
@@ -421,7 +422,7 @@ bc_status bc_nc_open(const char *path, const char *label, bc_nc **out, bc_err *e
     st = no_memory(err, label);
     goto out;
   }
-  bc_netcdf_lock();
+  bc_netcdf_lock(nc->label);
   st = open_locked(nc, local, err);
   bc_netcdf_unlock();
   if (st != BC_OK) goto out;
@@ -437,7 +438,7 @@ void bc_nc_close(bc_nc *nc)
 {
   if (nc == NULL) return;
   if (nc->is_open) {
-    bc_netcdf_lock();
+    bc_netcdf_lock(nc->label);
     (void)nc_close(nc->ncid); /* nothing was written: nothing can be lost */
     bc_netcdf_unlock();
   }
@@ -462,7 +463,7 @@ bc_status bc_nc_read(const bc_nc *nc, const bc_nc_var *v, const size_t *start, c
 {
   int rc;
 
-  bc_netcdf_lock();
+  bc_netcdf_lock(nc->label);
   rc = nc_get_vara(v->grp, v->id, start, count, dst);
   bc_netcdf_unlock();
   return rc == NC_NOERR ? BC_OK : nc_fail(err, rc, nc->label, v->name, step, __LINE__);
@@ -472,7 +473,7 @@ bc_status bc_nc_read_f64(const bc_nc *nc, const bc_nc_var *v, double *dst, bc_er
 {
   int rc;
 
-  bc_netcdf_lock();
+  bc_netcdf_lock(nc->label);
   rc = nc_get_var_double(v->grp, v->id, dst);
   bc_netcdf_unlock();
   return rc == NC_NOERR ? BC_OK : NC_FAIL(err, rc, nc->label, v->name);
@@ -488,7 +489,7 @@ bc_status bc_nc_read_i64(const bc_nc *nc, const bc_nc_var *v, int64_t *dst, bc_e
     return BC_FAIL(err, BC_E_RANGE, "%s: %s is too large", nc->label, v->name);
   tmp = bc_malloc(bytes);
   if (tmp == NULL) return no_memory(err, nc->label);
-  bc_netcdf_lock();
+  bc_netcdf_lock(nc->label);
   rc = nc_get_var_longlong(v->grp, v->id, tmp);
   bc_netcdf_unlock();
   for (size_t i = 0; rc == NC_NOERR && i < n; i++)
@@ -516,7 +517,7 @@ static bc_status expver_strings(const bc_nc *nc, const bc_nc_var *v, size_t n, i
   int rc;
 
   if (s == NULL) return no_memory(err, nc->label);
-  bc_netcdf_lock();
+  bc_netcdf_lock(nc->label);
   rc = nc_get_var_string(v->grp, v->id, s);
   for (size_t i = 0; rc == NC_NOERR && i < n; i++)
     dst[i] = s[i] == NULL ? -1 : bc_cf_expver(s[i]);
@@ -538,7 +539,7 @@ static bc_status expver_chars(const bc_nc *nc, const bc_nc_var *v, size_t n, int
   width = all / n;
   s = bc_calloc(all + 1, 1);
   if (s == NULL) return no_memory(err, nc->label);
-  bc_netcdf_lock();
+  bc_netcdf_lock(nc->label);
   rc = nc_get_var_text(v->grp, v->id, s);
   bc_netcdf_unlock();
   for (size_t i = 0; rc == NC_NOERR && i < n; i++) {
@@ -564,8 +565,10 @@ void bc_nc_cache(const bc_nc *nc, const bc_nc_var *v, size_t bytes, size_t chunk
 {
   (void)nc;
   if (!v->chunked) return;
-  bc_netcdf_lock();
+  bc_netcdf_lock(nc->label);
   /* slots: a few times the chunks, odd, so that few share one. A refusal costs speed only. */
   (void)nc_set_var_chunk_cache(v->grp, v->id, bytes, BC_MIN(chunks, 1u << 20) * 8 + 1, 0.75f);
   bc_netcdf_unlock();
 }
+
+const char *bc_ingest_reading(void) { return bc_netcdf_reading(); }

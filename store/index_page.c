@@ -1,6 +1,7 @@
 #include "store/index_page.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { /* page */
@@ -96,17 +97,31 @@ static bc_status meta_get(bc_bytes file, uint32_t n, uint32_t page, bc_pages *ou
 /* Commits take turns on the two pages, so that their numbers follow one another. */
 static bool neighbours(uint64_t a, uint64_t b) { return a > b ? a - b == 1 : b - a <= 1; }
 
+static bool same_roots(const bc_pages *a, const bc_pages *b)
+{
+  return a->txnid == b->txnid && a->last == b->last && a->main.root == b->main.root &&
+         a->free.root == b->free.root;
+}
+
+/*
+ * The page that held commit n is overwritten by commit n + 2 while we read it: its roots first, its number
+ * last, so that new roots may be seen under the old number. They are of a commit that is not on disk yet, and
+ * the next reader could still be given n + 1: time would run backwards. So the page is read twice.
+ */
 bc_status bc_pages_open(bc_bytes file, uint64_t txnid, bc_pages *out, bc_err *err)
 {
-  bc_pages m[2];
+  bc_pages m[2], again;
   BC_RET(meta_get(file, 0, 4096, &m[0], err));
   BC_RET(meta_get(file, 1, m[0].size, &m[1], err));
   if (m[1].size != m[0].size) return bad(err, 1, "page size");
   if (!neighbours(m[0].txnid, m[1].txnid)) return bad(err, 0, "number of the commit");
-  *out = m[m[1].txnid > m[0].txnid];
-  if (txnid == BC_PAGES_NEWEST || out->txnid == txnid) return BC_OK;
-  *out = m[txnid & 1];
-  return out->txnid == txnid ? BC_OK : BC_E_NOTFOUND;
+  uint32_t at = m[1].txnid > m[0].txnid;
+  if (txnid != BC_PAGES_NEWEST && m[at].txnid != txnid) at = txnid & 1;
+  atomic_thread_fence(memory_order_seq_cst);
+  BC_RET(meta_get(file, at, m[0].size, &again, err));
+  *out = again;
+  if (!same_roots(&m[at], &again)) return BC_E_NOTFOUND;
+  return txnid == BC_PAGES_NEWEST || again.txnid == txnid ? BC_OK : BC_E_NOTFOUND;
 }
 
 /* ---- pages and nodes ---- */

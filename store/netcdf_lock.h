@@ -5,7 +5,12 @@
 #ifndef BC_STORE_NETCDF_LOCK_H
 #define BC_STORE_NETCDF_LOCK_H
 
-void bc_netcdf_lock(void);
+/* file: the name of the file that is read, alive until the lock is given back; NULL when none is. */
+void bc_netcdf_lock(const char *file);
 void bc_netcdf_unlock(void);
+
+/* The file that the library is reading in this thread, or NULL. For a signal handler: damaged HDF5 files make
+ * the library itself break down. */
+const char *bc_netcdf_reading(void);
 
 #endif

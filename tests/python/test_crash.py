@@ -3,6 +3,7 @@ import contextlib
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -12,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import LONG, Cube, assert_same, real, same_bits
+from conftest import LONG, ROOT, Cube, assert_same, real, same_bits
 
 KILLS = 100 if LONG else 20
 AREA = ["--bbox", "-16,40,16,62"]
@@ -347,17 +348,29 @@ def test_truncated_real_file(bct, tmp_path):
 
 
 def test_flipped_bytes_never_crash(bct, mkcube, tmp_path):
-    """A damaged netCDF-4 file is refused, or gives what the library reads; never a crash, never a broken store."""
+    """A damaged netCDF-4 file is refused, or gives what the library reads; never a crash, never a broken store.
+
+    Some make HDF5 itself break down. A program with AddressSanitizer tells so in its own way, so the optimised one is
+    asked there: it names the file."""
+    optimised = ROOT / "build" / "release" / "tools" / "bctool"
+    known = 153  # of these: one that HDF5 1.10 breaks down on
     whole = mkcube(tmp_path / "w.nc", "--var", "t2m", "--bbox", "0,40,4,44")
     data = whole.read_bytes()
     rng = random.Random(5)
-    for i in range(200 if LONG else 25):
+    for i in range(200):
         broken = bytearray(data)
         for _ in range(rng.choice([1, 1, 4])):
             broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
+        if not LONG and i >= 25 and i != known:
+            continue
         (tmp_path / "b.nc").write_bytes(broken)
         store = bct.create(tmp_path / f"{i}.bcube")
-        done = bct.run("ingest", "netcdf", store, tmp_path / "b.nc", code=None)
+        command = ["ingest", "netcdf", store, tmp_path / "b.nc"]
+        done = subprocess.run([bct.path, *command], capture_output=True)
+        if b"AddressSanitizer" in done.stderr and re.search(rb"#[0-3] .*lib(hdf5|netcdf)", done.stderr):
+            done = subprocess.run([optimised, *command], capture_output=True)
+            assert b"b.nc: the netCDF library broke down on it" in done.stderr, (i, done.stderr)
+        assert b"Sanitizer" not in done.stderr and b"runtime error" not in done.stderr, done.stderr
         assert done.returncode in (0, 2, 3), (i, done.returncode, done.stderr)
         check(bct, store)
 

@@ -114,7 +114,10 @@ static int reader(void *arg)
   while (bc_os_monotonic() < r->until) {
     const int bad = read_version(st, &version, &err);
     if (bad != 0) return bad;
-    if (version < last) return 4; /* time runs one way */
+    if (version < last) { /* time runs one way */
+      (void)fprintf(stderr, "reader %ld: version %d, after %d\n", (long)getpid(), version, last);
+      return 4;
+    }
     different += version != last;
     last = version;
     n++;

@@ -219,7 +219,7 @@ Test(sink, netcdf_follows_cf)
   long long t[3];
 
   write_ok(4, vars, data, "a.nc");
-  bc_netcdf_lock();
+  bc_netcdf_lock(NULL);
   cr_assert_eq(nc_open(in_folder("a.nc"), NC_NOWRITE, &id), 0);
   expect_att(id, NULL, "Conventions", "CF-1.11");
   expect_att(id, NULL, "title", "Test \"cube\"");

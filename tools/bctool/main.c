@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/bctool/breakdown.h"
 #include "tools/bctool/cmd.h"
 #include "tools/bctool/help.h"
 #include "tools/bctool/ui.h"
@@ -132,5 +133,6 @@ int main(int argc, char **argv)
   /* Writing to a closed pipe and past a file size limit come back as errors, which say more than a signal. */
   (void)signal(SIGPIPE, SIG_IGN);
   (void)signal(SIGXFSZ, SIG_IGN);
+  bct_watch_breakdowns();
   return bct_close_stdout(dispatch(argc - 1, argv + 1));
 }
