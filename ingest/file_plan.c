@@ -240,15 +240,27 @@ static void clip_time(bc_plan_var *v, const bc_ingest_conf *c)
     v->end--;
 }
 
-static bc_status plan_var(bc_plan_var *v, const char *next_path, const bc_ingest_conf *c, const bc_grid *grid,
-                          uint8_t grid_number, const bc_box *clip, bc_err *err)
+/* A file may hold variables on two grids: say which one it is. */
+static bc_status name_var(bc_status st, const char *label, const char *name, bc_err *err)
+{
+  if (err == NULL) return st;
+  char *msg = bc_asprintf("%s: %s: %s", label, name, err->msg);
+  if (msg != NULL) (void)bc_copy_text(err->msg, sizeof err->msg, msg);
+  bc_free(msg);
+  return st;
+}
+
+static bc_status plan_var(bc_plan_var *v, const char *label, const char *next_path, const bc_ingest_conf *c,
+                          const bc_grid *grid, uint8_t grid_number, const bc_box *clip, bc_err *err)
 {
   const bc_var *var = &v->sv->var;
   const int32_t y = var->ndim - 2;
   const size_t nlat = (size_t)var->shape[y], nlon = (size_t)var->shape[y + 1];
   BC_RET(define(v, next_path, c, grid_number, err));
   clip_time(v, c);
-  BC_RET(bc_regrid_open(grid, clip, var->coord[y], nlat, var->coord[y + 1], nlon, c->o->regrid, &v->rg, err));
+  const bc_status st =
+      bc_regrid_open(grid, clip, var->coord[y], nlat, var->coord[y + 1], nlon, c->o->regrid, &v->rg, err);
+  if (st != BC_OK) return name_var(st, label, var->name, err);
   const bc_box box = bc_regrid_box(v->rg);
   v->n_levels = var->ndim == 4 ? (size_t)var->shape[1] : 1;
   v->src_plane = nlat * nlon;
@@ -262,16 +274,6 @@ static bc_status clip_box(const bc_grid *grid, const bc_ingest_conf *c, bc_box *
 {
   if (!c->o->has_bbox) return BC_OK;
   return bc_grid_box(grid, c->o->west, c->o->south, c->o->east, c->o->north, box, err);
-}
-
-/* Errors below name what is wrong; the file is added here, once, where it is known. */
-static bc_status name_file(bc_status st, const char *path, bc_err *err)
-{
-  if (st == BC_OK || err == NULL || strstr(err->msg, path) != NULL) return st;
-  char *msg = bc_asprintf("%s: %s", path, err->msg);
-  if (msg != NULL) (void)bc_copy_text(err->msg, sizeof err->msg, msg);
-  bc_free(msg);
-  return st;
 }
 
 bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_ingest_conf *c,
@@ -294,7 +296,8 @@ bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_in
     bc_plan_var *v = &out->vars[out->n++];
     v->index = i;
     v->sv = bc_source_var_get(out->src, i);
-    BC_TRY(plan_var(v, next_path, c, grid, grid_number, c->o->has_bbox ? &clip : NULL, err));
+    BC_TRY(plan_var(v, bc_source_label(out->src, i), next_path, c, grid, grid_number,
+                    c->o->has_bbox ? &clip : NULL, err));
     const size_t step = v->n_levels * BC_MAX(v->src_plane, v->dst_plane) * sizeof(float);
     if (v->first < v->end && step > c->gather)
       BC_TRY(BC_FAIL(err, BC_E_BUDGET, "one step of %s is %zu bytes: it needs --memory of at least %zuM",
@@ -302,7 +305,7 @@ bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_in
   }
 out:
   if (st != BC_OK) bc_file_plan_close(out);
-  return name_file(st, path, err);
+  return bc_source_name_error(st, path, err);
 }
 
 void bc_file_plan_close(bc_file_plan *p)
@@ -316,8 +319,27 @@ void bc_file_plan_close(bc_file_plan *p)
   memset(p, 0, sizeof *p);
 }
 
+static const char *units_text(const char *units) { return units[0] == '\0' ? "no units" : units; }
+
+bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_err *err)
+{
+  for (size_t i = 0; i < p->n; i++) {
+    const bc_modality *m = &p->vars[i].def;
+    if (strcmp(m->name, have->name) != 0 || strcmp(m->group, have->group) != 0 ||
+        strcmp(m->units, have->units) == 0)
+      continue;
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s%s in the store, %s%s here: convert, or use another --group",
+                   m->group, m->name, have->units[0] == '\0' ? "" : "in units ", units_text(have->units),
+                   m->units[0] == '\0' ? "" : "in ", units_text(m->units));
+  }
+  return BC_OK;
+}
+
 bc_status bc_file_plan_register(bc_file_plan *p, bc_writer *w, bc_err *err)
 {
+  const size_t known = bc_writer_modalities(w);
+  for (size_t k = 0; k < known; k++)
+    BC_RET(bc_file_plan_check(p, bc_writer_get_modality(w, (uint16_t)k), err));
   for (size_t i = 0; i < p->n; i++) {
     bc_plan_var *v = &p->vars[i];
     v->levels[0] = 0;

@@ -138,11 +138,11 @@ out:
 
 static bc_status decode_times(const bc_raster *r, const bc_nc_var *c, step *s, size_t n, bc_err *err)
 {
-  char where[160];
+  char where[400];
   bc_cf_time u;
   const bool packed = bc_nc_att_of(c, "scale_factor") != NULL || bc_nc_att_of(c, "add_offset") != NULL;
 
-  (void)snprintf(where, sizeof where, "%.100s: %.50s", r->nc->label, c->name);
+  (void)snprintf(where, sizeof where, "%.300s: %.90s", r->nc->label, c->name);
   BC_RET(bc_cf_time_parse(where, bc_nc_text(c, "units"), bc_nc_text(c, "calendar"), &u, err));
   if (bc_raw_is_int(c->raw) && !packed) return decode_ints(r, c, where, &u, s, n, err);
   return decode_floats(r, c, where, &u, s, n, err);

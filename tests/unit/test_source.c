@@ -1133,7 +1133,7 @@ Test(source, zips_that_are_refused)
     { { "notes.txt", NULL, false },
       "a zip without any netCDF file: it holds \"notes.txt\"",
       BC_E_UNSUPPORTED },
-    { { "short.nc", "b.nc", false }, "a.zip/short.nc is incomplete", BC_E_TRUNCATED },
+    { { "short.nc", "b.nc", false }, "a.zip (short.nc) is incomplete", BC_E_TRUNCATED },
   };
   size_t n;
   uint8_t *p;
