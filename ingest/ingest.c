@@ -195,6 +195,7 @@ static bc_status add_step(const pass *ps, uint32_t iv, int64_t step, const uint8
   const bc_plan_var *v = &ps->p->vars[iv];
   const bc_plane plane = plane_of(ps, v, step);
   void *to = NULL;
+  BC_RET(bc_plan_check_repeat(v, step, from, err));
   if (bc_gather_clashes(ps->r->g, &plane)) BC_RET(drain(ps, iv, step, err));
   BC_RET(bc_gather_add(ps->r->g, &plane, &to, err));
   return move_planes(ps, v, from, to, err);

@@ -8,8 +8,9 @@
 #include "ingest/src_int.h"
 #include "store/grid.h"
 
-#define LABEL_MAX 255 /* bytes of a path in messages, so that room is left for what is wrong; any name fits  \
-                       */
+#define LABEL_MAX                                                                                            \
+  255 /* bytes of a path in messages, so that room is left for what is wrong; any name fits                  \
+       */
 
 /* ---- messages ---- */
 void bc_source_note(const bc_progress *p, const char *fmt, ...)
