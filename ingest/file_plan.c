@@ -186,6 +186,11 @@ static int64_t peek_cadence(const char *next_path, const char *name, double t, c
 
 /* ---- one variable ---- */
 
+static const char *regrid_name(bc_regrid mode)
+{
+  return mode == BC_REGRID_NEAREST ? "nearest" : mode == BC_REGRID_BILINEAR ? "bilinear" : "mean";
+}
+
 static bc_status define(bc_plan_var *v, const char *next_path, const bc_ingest_conf *c, uint8_t grid_number,
                         bc_err *err)
 {
@@ -225,6 +230,8 @@ static bc_status define(bc_plan_var *v, const char *next_path, const bc_ingest_c
   }
   for (int32_t i = 0; i < var->n_attrs; i++)
     BC_RET(bc_modality_set_attr(m, var->attrs[i].name, var->attrs[i].value, var->attrs[i].numeric, err));
+  if (c->o->regrid != BC_REGRID_NONE)
+    BC_RET(bc_modality_set_attr(m, "biocube_regrid", regrid_name(c->o->regrid), false, err));
   return BC_OK;
 }
 
@@ -335,11 +342,41 @@ bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_
   return BC_OK;
 }
 
-bc_status bc_file_plan_register(bc_file_plan *p, bc_writer *w, bc_err *err)
+/* Tells of variables that are new to the store in their inferred group while another group has their like. */
+static void note_groups(const bc_file_plan *p, const bc_ingest_conf *c, const bc_modality *const *have,
+                        size_t n)
+{
+  if (c->o->group != NULL) return;
+  for (size_t i = 0; i < p->n; i++) {
+    const bc_modality *m = &p->vars[i].def;
+    const char *elsewhere = NULL;
+    bool is_new = true;
+    for (size_t k = 0; k < n; k++) {
+      if (strcmp(m->name, have[k]->name) != 0) continue;
+      if (strcmp(m->group, have[k]->group) == 0) is_new = false;
+      if (strcmp(m->units, have[k]->units) == 0 && (m->n_levels == 0) == (have[k]->n_levels == 0))
+        elsewhere = have[k]->group;
+    }
+    if (is_new && elsewhere != NULL)
+      bc_source_note(&c->o->progress,
+                     "%s goes to %s/%s; the store has %s/%s too: --group %s puts them together", m->name,
+                     m->group, m->name, elsewhere, m->name, elsewhere);
+  }
+}
+
+bc_status bc_file_plan_register(bc_file_plan *p, const bc_ingest_conf *c, bc_writer *w, bc_err *err)
 {
   const size_t known = bc_writer_modalities(w);
+  const bc_modality **all = bc_calloc(known + 1, sizeof(const bc_modality *));
+  if (all == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
   for (size_t k = 0; k < known; k++)
-    BC_RET(bc_file_plan_check(p, bc_writer_get_modality(w, (uint16_t)k), err));
+    all[k] = bc_writer_get_modality(w, (uint16_t)k);
+  bc_status st = BC_OK;
+  for (size_t k = 0; k < known && st == BC_OK; k++)
+    st = bc_file_plan_check(p, all[k], err);
+  if (st == BC_OK) note_groups(p, c, all, known);
+  bc_free(all);
+  BC_RET(st);
   for (size_t i = 0; i < p->n; i++) {
     bc_plan_var *v = &p->vars[i];
     v->levels[0] = 0;

@@ -46,7 +46,7 @@ void bc_file_plan_close(bc_file_plan *p);
 /* Does a modality of the store have other units than the file's variable of that name? BC_E_CONFLICT */
 bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_err *err) BC_MUST_CHECK;
 /* Make the modalities known to the writer. */
-bc_status bc_file_plan_register(bc_file_plan *p, bc_writer *w,
+bc_status bc_file_plan_register(bc_file_plan *p, const bc_ingest_conf *c, bc_writer *w,
                                 bc_err *err) BC_MUST_CHECK;
 /* Does the store hold steps of these variables, where they lie? (file_overlap.c) */
 bc_status bc_file_plan_overlaps(const bc_file_plan *p, bc_store *store, bool *found,

@@ -331,7 +331,7 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   const size_t mods = bc_writer_modalities(r->w);
   bc_source_rec src = *rec;
   note_empty(r, p, rec->name);
-  BC_TRY(bc_file_plan_register(p, r->w, err));
+  BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
   src.id = UINT32_MAX; /* while only looking */
   st = bc_writer_find_source(r->w, rec, &src, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;

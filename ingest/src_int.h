@@ -200,7 +200,6 @@ bc_status bc_unzip_netcdf(const char *path, const char *label, const bc_progress
 void bc_unzipped_dispose(bc_unzipped *u); /* removes the folder; safe twice */
 
 /* ---- messages (source.c) ---- */
-void bc_source_note(const bc_progress *p, const char *fmt, ...) BC_PRINTF(2, 3);
 const char *bc_source_base_name(const char *path);
 
 /* ---- before a library sees a file (src_inspect.c) ---- */
