@@ -30,4 +30,8 @@ bctool create z.bcube -q
 try bctool ingest netcdf z.bcube both.zip
 try bctool ingest netcdf z.bcube both.zip --var t2m -q
 try bctool ingest netcdf z.bcube far/../none.zip
+edit hole t2m -e 's/t2m/hole/; s/longitude = -0.5,.*/longitude = -0.5, -0.25, 0, 0.25, 1 ;/'
+edit masked t2m -e 's/1551398400, 1551420000/1551398400, _/; s/valid_time:units/valid_time:_FillValue = -5LL ; valid_time:units/'
+try bctool ingest netcdf s.bcube hole.nc
+try bctool ingest netcdf s.bcube masked.nc
 try bctool verify s.bcube --full
