@@ -534,7 +534,8 @@ Test(source, times_that_are_refused)
     { NULL, NULL, "a.nc: time has no units", 0, BC_E_UNSUPPORTED },
     { "days since 1900-01-01", "360_day", "calendar \"360_day\"", 0, BC_E_UNSUPPORTED },
     { "days since 1900-01-01", NULL, "off a whole second", 0.00001, BC_E_RANGE },
-    { "days since 1900-01-01", NULL, "the time of step 0 (counted from 0) is missing", NAN, BC_E_UNSUPPORTED },
+    { "days since 1900-01-01", NULL, "the time of step 0 (counted from 0) is missing", NAN,
+      BC_E_UNSUPPORTED },
     { "days since 1500-01-01", NULL, "before 1582-10-15", 0, BC_E_RANGE },
   };
 
