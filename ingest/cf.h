@@ -10,10 +10,11 @@
 
 /* ---- time (cf_time.c) ---- */
 typedef struct bc_cf_time {
-  int64_t unit;    /* seconds per unit */
-  int64_t ref;     /* reference instant, seconds since 1970 */
-  double ref_frac; /* and its fraction of a second, [0, 1) */
-  bool mixed;      /* Julian before 1582-10-15: instants before are refused */
+  int64_t unit;       /* seconds per unit */
+  int64_t per_second; /* 0, or units per second: milliseconds, microseconds; unit is 1 */
+  int64_t ref;        /* reference instant, seconds since 1970 */
+  double ref_frac;    /* and its fraction of a second, [0, 1) */
+  bool mixed;         /* Julian before 1582-10-15: instants before are refused */
 } bc_cf_time;
 
 /* Whether units have the shape "... since ...". */

@@ -46,6 +46,18 @@ static int64_t unit_seconds(const char *word)
   return 0;
 }
 
+/* How many of a finer unit make a second; 0 for other words. */
+static int64_t unit_per_second(const char *word)
+{
+  static const char *const milli[] = { "ms",        "msec",        "msecs",       "millisec",
+                                       "millisecs", "millisecond", "milliseconds" };
+  static const char *const micro[] = { "us", "microsec", "microsecs", "microsecond", "microseconds" };
+
+  if (BC_CF_ONE_OF(word, milli)) return 1000;
+  if (BC_CF_ONE_OF(word, micro)) return 1000000;
+  return 0;
+}
+
 static bool is_calendar_unit(const char *word)
 {
   static const char *const list[] = { "month",        "months", "mon",     "mons",   "year",
@@ -212,7 +224,8 @@ bc_status bc_cf_time_parse(const char *where, const char *units, const char *cal
     return BC_FAIL(err, BC_E_UNSUPPORTED,
                    "%s has units \"%s\": months and years have no fixed length; expected " ACCEPTED, where,
                    units);
-  out->unit = unit_seconds(word);
+  out->per_second = unit_per_second(word);
+  out->unit = out->per_second > 0 ? 1 : unit_seconds(word);
   if (out->unit == 0)
     return BC_FAIL(err, BC_E_UNSUPPORTED, "%s has units \"%s\", \"%s\" is not understood: expected " ACCEPTED,
                    where, units, word);
@@ -243,6 +256,10 @@ bc_status bc_cf_time_from_i64(const bc_cf_time *u, const char *where, int64_t v,
 {
   int64_t t = 0;
 
+  if (u->per_second > 0) {
+    if (v % u->per_second != 0 || u->ref_frac > 0) return bc_cf_time_from_f64(u, where, (double)v, out, err);
+    v /= u->per_second;
+  }
   if (u->ref_frac > 0 && v > -(INT64_C(1) << 52) && v < INT64_C(1) << 52)
     return bc_cf_time_from_f64(u, where, (double)v, out, err);
   if (__builtin_mul_overflow(v, u->unit, &t) || __builtin_add_overflow(t, u->ref, &t))
@@ -252,7 +269,7 @@ bc_status bc_cf_time_from_i64(const bc_cf_time *u, const char *where, int64_t v,
 
 bc_status bc_cf_time_from_f64(const bc_cf_time *u, const char *where, double v, int64_t *out, bc_err *err)
 {
-  const double s = v * (double)u->unit + u->ref_frac;
+  const double s = (u->per_second > 0 ? v / (double)u->per_second : v * (double)u->unit) + u->ref_frac;
   const double whole = floor(s + 0.5);
 
   if (!isfinite(s) || fabs(s) > 1e15)

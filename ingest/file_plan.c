@@ -186,6 +186,11 @@ static int64_t peek_cadence(const char *next_path, const char *name, double t, c
 
 /* ---- one variable ---- */
 
+static const char *regrid_name(bc_regrid mode)
+{
+  return mode == BC_REGRID_NEAREST ? "nearest" : mode == BC_REGRID_BILINEAR ? "bilinear" : "mean";
+}
+
 static bc_status define(bc_plan_var *v, const char *next_path, const bc_ingest_conf *c, uint8_t grid_number,
                         bc_err *err)
 {
@@ -225,6 +230,8 @@ static bc_status define(bc_plan_var *v, const char *next_path, const bc_ingest_c
   }
   for (int32_t i = 0; i < var->n_attrs; i++)
     BC_RET(bc_modality_set_attr(m, var->attrs[i].name, var->attrs[i].value, var->attrs[i].numeric, err));
+  if (c->o->regrid != BC_REGRID_NONE)
+    BC_RET(bc_modality_set_attr(m, "biocube_regrid", regrid_name(c->o->regrid), false, err));
   return BC_OK;
 }
 
@@ -240,15 +247,27 @@ static void clip_time(bc_plan_var *v, const bc_ingest_conf *c)
     v->end--;
 }
 
-static bc_status plan_var(bc_plan_var *v, const char *next_path, const bc_ingest_conf *c, const bc_grid *grid,
-                          uint8_t grid_number, const bc_box *clip, bc_err *err)
+/* A file may hold variables on two grids: say which one it is. */
+static bc_status name_var(bc_status st, const char *label, const char *name, bc_err *err)
+{
+  if (err == NULL) return st;
+  char *msg = bc_asprintf("%s: %s: %s", label, name, err->msg);
+  if (msg != NULL) (void)bc_copy_text(err->msg, sizeof err->msg, msg);
+  bc_free(msg);
+  return st;
+}
+
+static bc_status plan_var(bc_plan_var *v, const char *label, const char *next_path, const bc_ingest_conf *c,
+                          const bc_grid *grid, uint8_t grid_number, const bc_box *clip, bc_err *err)
 {
   const bc_var *var = &v->sv->var;
   const int32_t y = var->ndim - 2;
   const size_t nlat = (size_t)var->shape[y], nlon = (size_t)var->shape[y + 1];
   BC_RET(define(v, next_path, c, grid_number, err));
   clip_time(v, c);
-  BC_RET(bc_regrid_open(grid, clip, var->coord[y], nlat, var->coord[y + 1], nlon, c->o->regrid, &v->rg, err));
+  const bc_status st =
+      bc_regrid_open(grid, clip, var->coord[y], nlat, var->coord[y + 1], nlon, c->o->regrid, &v->rg, err);
+  if (st != BC_OK) return name_var(st, label, var->name, err);
   const bc_box box = bc_regrid_box(v->rg);
   v->n_levels = var->ndim == 4 ? (size_t)var->shape[1] : 1;
   v->src_plane = nlat * nlon;
@@ -262,16 +281,6 @@ static bc_status clip_box(const bc_grid *grid, const bc_ingest_conf *c, bc_box *
 {
   if (!c->o->has_bbox) return BC_OK;
   return bc_grid_box(grid, c->o->west, c->o->south, c->o->east, c->o->north, box, err);
-}
-
-/* Errors below name what is wrong; the file is added here, once, where it is known. */
-static bc_status name_file(bc_status st, const char *path, bc_err *err)
-{
-  if (st == BC_OK || err == NULL || strstr(err->msg, path) != NULL) return st;
-  char *msg = bc_asprintf("%s: %s", path, err->msg);
-  if (msg != NULL) (void)bc_copy_text(err->msg, sizeof err->msg, msg);
-  bc_free(msg);
-  return st;
 }
 
 bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_ingest_conf *c,
@@ -294,7 +303,8 @@ bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_in
     bc_plan_var *v = &out->vars[out->n++];
     v->index = i;
     v->sv = bc_source_var_get(out->src, i);
-    BC_TRY(plan_var(v, next_path, c, grid, grid_number, c->o->has_bbox ? &clip : NULL, err));
+    BC_TRY(plan_var(v, bc_source_label(out->src, i), next_path, c, grid, grid_number,
+                    c->o->has_bbox ? &clip : NULL, err));
     const size_t step = v->n_levels * BC_MAX(v->src_plane, v->dst_plane) * sizeof(float);
     if (v->first < v->end && step > c->gather)
       BC_TRY(BC_FAIL(err, BC_E_BUDGET, "one step of %s is %zu bytes: it needs --memory of at least %zuM",
@@ -302,7 +312,7 @@ bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_in
   }
 out:
   if (st != BC_OK) bc_file_plan_close(out);
-  return name_file(st, path, err);
+  return bc_source_name_error(st, path, err);
 }
 
 void bc_file_plan_close(bc_file_plan *p)
@@ -316,8 +326,57 @@ void bc_file_plan_close(bc_file_plan *p)
   memset(p, 0, sizeof *p);
 }
 
-bc_status bc_file_plan_register(bc_file_plan *p, bc_writer *w, bc_err *err)
+static const char *units_text(const char *units) { return units[0] == '\0' ? "no units" : units; }
+
+bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_err *err)
 {
+  for (size_t i = 0; i < p->n; i++) {
+    const bc_modality *m = &p->vars[i].def;
+    if (strcmp(m->name, have->name) != 0 || strcmp(m->group, have->group) != 0 ||
+        strcmp(m->units, have->units) == 0)
+      continue;
+    return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s%s in the store, %s%s here: convert, or use another --group",
+                   m->group, m->name, have->units[0] == '\0' ? "" : "in units ", units_text(have->units),
+                   m->units[0] == '\0' ? "" : "in ", units_text(m->units));
+  }
+  return BC_OK;
+}
+
+/* Tells of variables that are new to the store in their inferred group while another group has their like. */
+static void note_groups(const bc_file_plan *p, const bc_ingest_conf *c, const bc_modality *const *have,
+                        size_t n)
+{
+  if (c->o->group != NULL) return;
+  for (size_t i = 0; i < p->n; i++) {
+    const bc_modality *m = &p->vars[i].def;
+    const char *elsewhere = NULL;
+    bool is_new = true;
+    for (size_t k = 0; k < n; k++) {
+      if (strcmp(m->name, have[k]->name) != 0) continue;
+      if (strcmp(m->group, have[k]->group) == 0) is_new = false;
+      if (strcmp(m->units, have[k]->units) == 0 && (m->n_levels == 0) == (have[k]->n_levels == 0))
+        elsewhere = have[k]->group;
+    }
+    if (is_new && elsewhere != NULL)
+      bc_source_note(&c->o->progress,
+                     "%s goes to %s/%s; the store has %s/%s too: --group %s puts them together", m->name,
+                     m->group, m->name, elsewhere, m->name, elsewhere);
+  }
+}
+
+bc_status bc_file_plan_register(bc_file_plan *p, const bc_ingest_conf *c, bc_writer *w, bc_err *err)
+{
+  const size_t known = bc_writer_modalities(w);
+  const bc_modality **all = bc_calloc(known + 1, sizeof(const bc_modality *));
+  if (all == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  for (size_t k = 0; k < known; k++)
+    all[k] = bc_writer_get_modality(w, (uint16_t)k);
+  bc_status st = BC_OK;
+  for (size_t k = 0; k < known && st == BC_OK; k++)
+    st = bc_file_plan_check(p, all[k], err);
+  if (st == BC_OK) note_groups(p, c, all, known);
+  bc_free(all);
+  BC_RET(st);
   for (size_t i = 0; i < p->n; i++) {
     bc_plan_var *v = &p->vars[i];
     v->levels[0] = 0;

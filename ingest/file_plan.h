@@ -43,11 +43,17 @@ bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_in
                             const bc_grid *grid, uint8_t grid_number, bc_file_plan *out,
                             bc_err *err) BC_MUST_CHECK;
 void bc_file_plan_close(bc_file_plan *p);
+/* Does a modality of the store have other units than the file's variable of that name? BC_E_CONFLICT */
+bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_err *err) BC_MUST_CHECK;
 /* Make the modalities known to the writer. */
-bc_status bc_file_plan_register(bc_file_plan *p, bc_writer *w, bc_err *err) BC_MUST_CHECK;
+bc_status bc_file_plan_register(bc_file_plan *p, const bc_ingest_conf *c, bc_writer *w,
+                                bc_err *err) BC_MUST_CHECK;
 /* Does the store hold steps of these variables, where they lie? (file_overlap.c) */
 bc_status bc_file_plan_overlaps(const bc_file_plan *p, bc_store *store, bool *found,
                                 bc_err *err) BC_MUST_CHECK;
+/* values: one step of the file, all levels. Columns at 0 and 360 degrees must be equal (file_repeat.c). */
+bc_status bc_plan_check_repeat(const bc_plan_var *v, int64_t step, const void *values,
+                               bc_err *err) BC_MUST_CHECK;
 /* Seconds since 1970, or BC_TIME_STATIC. */
 int64_t bc_plan_time(const bc_plan_var *v, int64_t step);
 

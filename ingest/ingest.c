@@ -195,6 +195,7 @@ static bc_status add_step(const pass *ps, uint32_t iv, int64_t step, const uint8
   const bc_plan_var *v = &ps->p->vars[iv];
   const bc_plane plane = plane_of(ps, v, step);
   void *to = NULL;
+  BC_RET(bc_plan_check_repeat(v, step, from, err));
   if (bc_gather_clashes(ps->r->g, &plane)) BC_RET(drain(ps, iv, step, err));
   BC_RET(bc_gather_add(ps->r->g, &plane, &to, err));
   return move_planes(ps, v, from, to, err);
@@ -259,11 +260,23 @@ static bc_status run_pass(const pass *ps, bc_err *err)
 
 /* ---- is it in the store already? ---- */
 
+static bool clashes_with_waiting(run *r, bc_file_plan *p)
+{
+  const pass ps = { .r = r, .p = p };
+  for (size_t i = 0; i < p->n; i++)
+    for (int64_t s = p->vars[i].first; s < p->vars[i].end; s++) {
+      const bc_plane plane = plane_of(&ps, &p->vars[i], s);
+      if (bc_gather_clashes(r->g, &plane)) return true;
+    }
+  return false;
+}
+
 /* A conflicting file must leave nothing behind: look through all of it before storing any of it. */
 static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *progress, bc_err *err)
 {
   bool found = false;
   if (r->c.o->replace) return BC_OK;
+  if (clashes_with_waiting(r, p)) BC_RET(commit(r, err)); /* an earlier file of this run has such steps */
   BC_RET(bc_file_plan_overlaps(p, r->st, &found, err));
   if (!found) return BC_OK;
   BC_RET(commit(r, err)); /* earlier files are safe, and the gatherer is empty */
@@ -275,6 +288,12 @@ static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *
 }
 
 /* ---- one file ---- */
+
+static bool is_refusal(bc_status st)
+{
+  return st == BC_E_INVAL || st == BC_E_RANGE || st == BC_E_NOTFOUND || st == BC_E_UNSUPPORTED ||
+         st == BC_E_CONFLICT || (st <= BC_E_CORRUPT && st > BC_E_IO);
+}
 
 static bc_status transfer(run *r, bc_file_plan *p, bc_source_rec *src, bc_err *err)
 {
@@ -312,7 +331,7 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   const size_t mods = bc_writer_modalities(r->w);
   bc_source_rec src = *rec;
   note_empty(r, p, rec->name);
-  BC_TRY(bc_file_plan_register(p, r->w, err));
+  BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
   src.id = UINT32_MAX; /* while only looking */
   st = bc_writer_find_source(r->w, rec, &src, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
@@ -345,16 +364,38 @@ static bc_status ingest_file(run *r, const char *path, const char *next_path, bc
   BC_RET(bc_file_plan_open(path, next_path, &r->c, &r->grid, 0, &p, err));
   const bc_status st = ingest_open_file(r, &p, &rec, err);
   bc_file_plan_close(&p);
-  return st;
+  return is_refusal(st) ? bc_source_name_error(st, path, err) : st;
+}
+
+/* Headers only: how much there is to do, and in how much memory. What the store would refuse is foreseen as
+ * far as headers tell. */
+static bc_status estimate_file(run *r, const char *path, const char *next_path, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_snapshot *snap = NULL;
+  bc_file_plan p;
+  uint64_t bytes = 0;
+  BC_RET(bc_os_file_size(path, &bytes, err));
+  BC_RET(bc_file_plan_open(path, next_path, &r->c, &r->grid, 0, &p, err));
+  BC_TRY(bc_snapshot_open(r->st, &snap, err));
+  for (size_t k = 0; k < bc_snapshot_modalities(snap); k++)
+    BC_TRY(bc_file_plan_check(&p, bc_snapshot_modality(snap, (uint16_t)k), err));
+  r->report->files++;
+  r->report->source_bytes += bytes;
+  r->report->variables += p.n;
+  for (size_t v = 0; v < p.n; v++) {
+    const uint64_t steps = (uint64_t)(p.vars[v].end - p.vars[v].first);
+    r->report->steps += steps;
+    r->report->decoded_bytes += steps * p.vars[v].n_levels * p.vars[v].dst_plane * sizeof(float);
+  }
+  r->report->memory = BC_MIN(r->c.memory, r->report->decoded_bytes * 5 / 2 + ((uint64_t)16 << 20));
+out:
+  bc_snapshot_close(snap);
+  bc_file_plan_close(&p);
+  return bc_source_name_error(st, path, err);
 }
 
 /* ---- all files ---- */
-
-static bool is_refusal(bc_status st)
-{
-  return st == BC_E_INVAL || st == BC_E_RANGE || st == BC_E_NOTFOUND || st == BC_E_UNSUPPORTED ||
-         st == BC_E_CONFLICT || (st <= BC_E_CORRUPT && st > BC_E_IO);
-}
 
 static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *err)
 {
@@ -364,7 +405,9 @@ static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *e
     uint64_t bytes = 0;
     (void)!bc_os_file_size(paths[i], &bytes, NULL);
     bc_err e = { 0 };
-    const bc_status st = ingest_file(r, paths[i], i + 1 < n ? paths[i + 1] : NULL, &e);
+    const char *next = i + 1 < n ? paths[i + 1] : NULL;
+    const bc_status st =
+        r->c.o->dry_run ? estimate_file(r, paths[i], next, &e) : ingest_file(r, paths[i], next, &e);
     r->done += bytes;
     if (st == BC_OK) continue;
     r->report->files_refused++;
@@ -394,28 +437,6 @@ static bc_status start(run *r, bc_err *err)
   return bc_gather_open(r->st, r->w, &go, &r->g, err);
 }
 
-/* Headers only: how much there is to do, and in how much memory. */
-static bc_status estimate(run *r, const char *const *paths, size_t n, bc_err *err)
-{
-  for (size_t i = 0; i < n; i++) {
-    bc_file_plan p;
-    uint64_t bytes = 0;
-    BC_RET(bc_os_file_size(paths[i], &bytes, err));
-    BC_RET(bc_file_plan_open(paths[i], i + 1 < n ? paths[i + 1] : NULL, &r->c, &r->grid, 0, &p, err));
-    r->report->files++;
-    r->report->source_bytes += bytes;
-    r->report->variables += p.n;
-    for (size_t v = 0; v < p.n; v++) {
-      const uint64_t steps = (uint64_t)(p.vars[v].end - p.vars[v].first);
-      r->report->steps += steps;
-      r->report->decoded_bytes += steps * p.vars[v].n_levels * p.vars[v].dst_plane * sizeof(float);
-    }
-    bc_file_plan_close(&p);
-  }
-  r->report->memory = BC_MIN(r->c.memory, r->report->decoded_bytes * 5 / 2 + ((uint64_t)16 << 20));
-  return BC_OK;
-}
-
 bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t n_paths, const bc_ingest_opts *opts,
                            bc_ingest_report *report, bc_err *err)
 {
@@ -434,10 +455,9 @@ bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t n_path
     if (bc_os_file_size(paths[i], &bytes, NULL) == BC_OK) r.total += bytes;
   }
   s = start(&r, err);
-  if (s == BC_OK && opts->dry_run) {
-    s = estimate(&r, paths, n_paths, err);
-  } else if (s == BC_OK) {
-    s = each_file(&r, paths, n_paths, err);
+  const bool is_open = s == BC_OK;
+  if (is_open) s = each_file(&r, paths, n_paths, err);
+  if (is_open && !opts->dry_run) {
     /* Whatever happened to one file, the whole ones before it are kept. A flush that failed left nothing
      * waiting. */
     const bc_status last = commit(&r, s == BC_OK ? err : NULL);

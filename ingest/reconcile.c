@@ -3,6 +3,7 @@
  * refused or, with replace, put on top.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -79,21 +80,36 @@ static bool same_value(float a, float b)
   return x == y || (a != a && b != b);
 }
 
+static const char *longitude_text(double lon, char out[24])
+{
+  (void)snprintf(out, 24, "%.6g %c", fabs(lon), lon < 0 ? 'W' : 'E');
+  return out;
+}
+
+static const char *latitude_text(double lat, char out[24])
+{
+  (void)snprintf(out, 24, "%.6g %c", fabs(lat), lat < 0 ? 'S' : 'N');
+  return out;
+}
+
+/* The file is named by the layer above, which knows its path. */
 static bc_status conflict(const reconcile *r, const bc_job *j, size_t step, size_t level, uint32_t y,
                           uint32_t x, float old, float fresh, bc_err *err)
 {
-  char when[BC_TIME_TEXT], lev[48] = "";
+  char when[BC_TIME_TEXT], lev[48] = "", lat[24], lon[24];
   const bc_modality *m = bc_writer_get_modality(r->w, j->key.modality);
   const bc_grid *g = j->b->p.grid;
+  const int64_t t = j->b->times[step];
   uint32_t cy = 0, cx = 0;
   bc_cell_position(j->key.cell & ((1u << BC_CELL_BITS) - 1), &cy, &cx);
-  if (m->n_levels > 0) (void)snprintf(lev, sizeof lev, ", level %g", m->levels[j->b->own_levels[level]]);
-  return BC_FAIL(
-      err, BC_E_CONFLICT,
-      "%s/%s at %s%s, %.4g N %.4g E: %.9g is stored, %.9g is new; use --replace to let new values win",
-      m->group, m->name, bc_time_format_short(j->b->times[step], when), lev,
-      bc_grid_y(g, (int64_t)cy * bc_grid_cell_ny(g) + j->y0 + y),
-      bc_grid_x(g, (int64_t)cx * bc_grid_cell_nx(g) + j->x0 + x), (double)old, (double)fresh);
+  if (m->n_levels > 0) (void)snprintf(lev, sizeof lev, "level %g, ", m->levels[j->b->own_levels[level]]);
+  return BC_FAIL(err, BC_E_CONFLICT,
+                 "%s/%s at %s%s%s%s %s: %.9g is stored, %.9g is new; use --replace to let new values win",
+                 m->group, m->name, t == BC_TIME_STATIC ? "" : bc_time_format_short(t, when),
+                 t == BC_TIME_STATIC ? "" : ", ", lev,
+                 latitude_text(bc_grid_y(g, (int64_t)cy * bc_grid_cell_ny(g) + j->y0 + y), lat),
+                 longitude_text(bc_grid_x(g, (int64_t)cx * bc_grid_cell_nx(g) + j->x0 + x), lon), (double)old,
+                 (double)fresh);
 }
 
 /* All values of one block of a stored tile: [nt][ny][nx] in r->block. */

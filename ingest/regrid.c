@@ -17,7 +17,9 @@ struct bc_regridder {
   bc_regrid mode;
   size_t nlon; /* of the file */
   bc_rg_map rows, cols;
-  run *runs; /* moves only; NULL when too short to be worth it */
+  bool has_repeat;
+  size_t repeat[2]; /* columns of the file at one longitude: kept, dropped */
+  run *runs;        /* moves only; NULL when too short to be worth it */
   size_t n_runs;
 };
 
@@ -70,6 +72,11 @@ bc_status bc_regrid_open(const bc_grid *grid, const bc_box *clip, const double *
   r->nlon = nlon;
   BC_TRY(bc_rg_read_latitudes(&y, lat, nlat, err));
   BC_TRY(bc_rg_read_longitudes(&x, lon, nlon, err));
+  r->has_repeat = x.has_repeat;
+  if (x.has_repeat) {
+    r->repeat[0] = x.id[0];
+    r->repeat[1] = x.id[x.n];
+  }
   BC_TRY(make_axis(&ty, &y, mode, &r->rows, err));
   BC_TRY(make_axis(&tx, &x, mode, &r->cols, err));
   if (bc_regrid_is_move(r)) BC_TRY(find_runs(r, err));
@@ -94,6 +101,13 @@ void bc_regrid_close(bc_regridder *r)
 bc_box bc_regrid_box(const bc_regridder *r)
 {
   return (bc_box){ .y = r->rows.first, .x = r->cols.first, .ny = r->rows.n, .nx = r->cols.n };
+}
+
+bool bc_regrid_repeat(const bc_regridder *r, size_t *kept, size_t *dropped)
+{
+  *kept = r->repeat[0];
+  *dropped = r->repeat[1];
+  return r->has_repeat;
 }
 
 bool bc_regrid_is_move(const bc_regridder *r)

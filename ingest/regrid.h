@@ -25,7 +25,9 @@ bc_status bc_regrid_open(const bc_grid *grid, const bc_box *clip, const double *
                          const double *lon, size_t nlon, bc_regrid mode, bc_regridder **out,
                          bc_err *err) BC_MUST_CHECK;
 void bc_regrid_close(bc_regridder *r);
-bc_box bc_regrid_box(const bc_regridder *r);   /* rows and columns of the target; x + nx may pass grid->nx */
+bc_box bc_regrid_box(const bc_regridder *r); /* rows and columns of the target; x + nx may pass grid->nx */
+/* The file has two columns at one longitude (0 and 360); the second one is dropped. */
+bool bc_regrid_repeat(const bc_regridder *r, size_t *kept, size_t *dropped);
 bool bc_regrid_is_move(const bc_regridder *r); /* values are only moved: integers may pass */
 
 /* One plane [nlat][nlon] in the file's order -> [box.ny][box.nx] in grid order, contiguous. src and dst do

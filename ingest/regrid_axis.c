@@ -85,6 +85,7 @@ bc_status bc_rg_read_longitudes(bc_rg_axis *a, const double *lon, size_t n, bc_e
       return BC_FAIL(err, BC_E_UNSUPPORTED, "longitudes span %.10g degrees, more than one turn",
                      a->v[a->n - 1] - a->v[0]);
     a->n--;
+    a->has_repeat = true;
   }
   if (a->n > 1) {
     const double gap = BC_RG_TURN - (a->v[a->n - 1] - a->v[0]);

@@ -15,9 +15,10 @@
 typedef struct bc_rg_axis {
   const char *what;
   size_t n;
-  double *v;  /* ascending; longitudes unwrapped from v[0] */
-  size_t *id; /* row or column of the file */
-  bool wraps; /* the last column is followed by the first */
+  double *v;       /* ascending; longitudes unwrapped from v[0] */
+  size_t *id;      /* row or column of the file */
+  bool wraps;      /* the last column is followed by the first */
+  bool has_repeat; /* column id[n] of the file stands where id[0] does, and was dropped */
 } bc_rg_axis;
 
 bc_status bc_rg_read_latitudes(bc_rg_axis *a, const double *lat, size_t n, bc_err *err) BC_MUST_CHECK;

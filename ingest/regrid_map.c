@@ -73,9 +73,20 @@ static bc_status check_step(const bc_rg_target *t, const bc_rg_axis *a, bc_err *
   const double own = a->n > 1 ? (a->v[a->n - 1] - a->v[0]) / (double)(a->n - 1) : step;
 
   if (fabs(own - step) <= BC_MAX(BC_SNAP_DEGREES, 0.01 * step)) return BC_OK;
-  return BC_FAIL(err, BC_E_RANGE,
-                 "its %ss are %.6g degree apart, those of grid %s %.6g: use --regrid, or create --grid-from",
-                 a->what, own, t->g->name, step);
+  for (size_t k = 2; k < a->n; k++) {
+    const double before = a->v[k - 1] - a->v[k - 2], gap = a->v[k] - a->v[k - 1];
+    if (fabs(gap - before) > BC_MAX(2 * BC_SNAP_DEGREES, 0.02 * before))
+      return BC_FAIL(
+          err, BC_E_RANGE,
+          "its %ss are not evenly spaced (%.10g to %.10g, then %.10g to %.10g): leave it out with --var, "
+          "or use --regrid",
+          a->what, a->v[k - 2], a->v[k - 1], a->v[k - 1], a->v[k]);
+  }
+  return BC_FAIL(
+      err, BC_E_RANGE,
+      "its %ss are %.6g degree apart, those of grid %s %.6g: leave it out with --var, or use --regrid, or "
+      "create --grid-from",
+      a->what, own, t->g->name, step);
 }
 
 static bool find_node(const bc_rg_target *t, double v, int64_t *i, double *off)

@@ -8,7 +8,9 @@
 #include "ingest/src_int.h"
 #include "store/grid.h"
 
-#define LABEL_MAX 120 /* bytes of a path in messages, so that room is left for what is wrong */
+#define LABEL_MAX                                                                                            \
+  255 /* bytes of a path in messages, so that room is left for what is wrong; any name fits                  \
+       */
 
 /* ---- messages ---- */
 void bc_source_note(const bc_progress *p, const char *fmt, ...)
@@ -32,8 +34,28 @@ const char *bc_source_base_name(const char *path)
 /* The path as given, or only its last part when it is long. */
 static void make_label(const char *path, char *dst, size_t cap)
 {
-  const char *shown = strlen(path) < LABEL_MAX ? path : bc_source_base_name(path);
+  const char *shown = strlen(path) <= LABEL_MAX / 2 ? path : bc_source_base_name(path);
   (void)snprintf(dst, cap, "%.*s", LABEL_MAX, shown);
+}
+
+static bool begins_with_name(const char *msg, const char *name)
+{
+  const size_t n = strlen(name);
+  return strncmp(msg, name, n) == 0 && strchr(": (", msg[n]) != NULL;
+}
+
+bc_status bc_source_name_error(bc_status st, const char *path, bc_err *err)
+{
+  char label[LABEL_MAX + 1];
+
+  if (st == BC_OK || err == NULL || begins_with_name(err->msg, path) ||
+      begins_with_name(err->msg, bc_source_base_name(path)))
+    return st;
+  make_label(path, label, sizeof label);
+  char *msg = bc_asprintf("%s: %s", label, err->msg);
+  if (msg != NULL) (void)bc_copy_text(err->msg, sizeof err->msg, msg);
+  bc_free(msg);
+  return st;
 }
 
 /* ---- the source ---- */
@@ -65,13 +87,13 @@ static bc_status add_member(bc_source *s, const char *path, const char *label, c
 static bc_status add_zip(bc_source *s, const char *path, const char *label, const bc_source_opts *opts,
                          bc_err *err)
 {
-  BC_RET(bc_unzip_netcdf(path, opts->progress, &s->zip, err));
+  BC_RET(bc_unzip_netcdf(path, label, opts->progress, &s->zip, err));
   s->members = bc_calloc(s->zip.n, sizeof *s->members);
   if (s->members == NULL) return BC_FAIL(err, BC_E_NOMEM, "%s: out of memory", label);
   for (size_t i = 0; i < s->zip.n; i++) {
-    char name[2 * LABEL_MAX];
+    char name[2 * LABEL_MAX + 8];
     bc_sniffed kind = BC_SNIFF_OTHER;
-    (void)snprintf(name, sizeof name, "%s/%.80s", label, bc_source_base_name(s->zip.names[i]));
+    (void)snprintf(name, sizeof name, "%s (%.255s)", label, bc_source_base_name(s->zip.names[i]));
     BC_RET(bc_source_inspect(s->zip.paths[i], name, &kind, err));
     BC_RET(add_member(s, s->zip.paths[i], name, opts, err));
   }
@@ -165,6 +187,8 @@ const bc_source_var *bc_source_var_get(const bc_source *s, size_t i)
 {
   return i < s->n_vars ? &s->vars[i].var->pub : NULL;
 }
+
+const char *bc_source_label(const bc_source *s, size_t i) { return s->vars[i].raster->nc->label; }
 
 bc_status bc_source_read(bc_source *s, size_t i, int64_t t0, int64_t n_steps, void *dst, bc_err *err)
 {

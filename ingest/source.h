@@ -41,6 +41,13 @@ bc_status bc_source_open(const char *path, const bc_source_opts *opts, bc_source
 void bc_source_close(bc_source *s); /* NULL is fine */
 size_t bc_source_vars(const bc_source *s);
 const bc_source_var *bc_source_var_get(const bc_source *s, size_t i);
+/* One line for the user; p may be NULL. */
+void bc_source_note(const bc_progress *p, const char *fmt, ...) BC_PRINTF(2, 3);
+/* How messages call the file that variable i is in: "a.nc", "a.zip (b.nc)". */
+const char *bc_source_label(const bc_source *s, size_t i);
+/* Errors of the layers below say what is wrong; the file is put in front, once, where it is known. Returns
+ * st. */
+bc_status bc_source_name_error(bc_status st, const char *path, bc_err *err);
 
 /*
  * Read n_steps steps of variable i from step t0 (all levels) into dst, C order [n_steps][levels][lat][lon] in

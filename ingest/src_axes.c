@@ -99,6 +99,31 @@ static int by_time(const void *a, const void *b)
   return x->from < y->from ? -1 : x->from > y->from;
 }
 
+/* A time that is masked: netCDF's own fill value counts also where the file names none. */
+static bc_status time_missing(const char *where, size_t i, bc_err *err)
+{
+  return BC_FAIL(err, BC_E_UNSUPPORTED, "%s: the time of step %zu (counted from 0) is missing", where, i);
+}
+
+static bool is_default_fill(bc_raw raw, double v)
+{
+  if (raw == BC_RAW_F32 || raw == BC_RAW_F64) return v == 9.969209968386869e+36;
+  if (raw == BC_RAW_I32) return v == -2147483647;
+  return raw == BC_RAW_I16 && v == -32767;
+}
+
+static bc_status check_times(const bc_nc_var *c, const char *where, const double *v, size_t n, bc_err *err)
+{
+  const double fill = att_number(c, "_FillValue", (double)NAN);
+  const double missing = att_number(c, "missing_value", (double)NAN);
+
+  for (size_t i = 0; i < n; i++) {
+    if (!isfinite(v[i]) || v[i] == fill || v[i] == missing || (isnan(fill) && is_default_fill(c->raw, v[i])))
+      return time_missing(where, i, err);
+  }
+  return BC_OK;
+}
+
 static bc_status decode_floats(const bc_raster *r, const bc_nc_var *c, const char *where, const bc_cf_time *u,
                                step *s, size_t n, bc_err *err)
 {
@@ -106,6 +131,8 @@ static bc_status decode_floats(const bc_raster *r, const bc_nc_var *c, const cha
   double *v = bc_calloc(n, sizeof *v);
 
   if (v == NULL) return bc_raster_no_memory(r, err);
+  BC_TRY(bc_nc_read_f64(r->nc, c, v, err));
+  BC_TRY(check_times(c, where, v, n, err));
   BC_TRY(read_numbers(r->nc, c, n, v, err));
   for (size_t i = 0; i < n; i++)
     BC_TRY(bc_cf_time_from_f64(u, where, v[i], &s[i].t, err));
@@ -119,16 +146,14 @@ static bc_status decode_ints(const bc_raster *r, const bc_nc_var *c, const char 
 {
   bc_status st = BC_OK;
   const bc_nc_att *fill = bc_nc_att_of(c, "_FillValue");
+  const bool has_fill = fill != NULL && fill->n == 1 && fill->text == NULL && bc_raw_is_int(fill->num->raw);
   int64_t *v = bc_calloc(n, sizeof *v);
 
   if (v == NULL) return bc_raster_no_memory(r, err);
   BC_TRY(bc_nc_read_i64(r->nc, c, v, err));
   for (size_t i = 0; i < n; i++) {
-    if (fill != NULL && fill->n == 1 && fill->text == NULL && bc_raw_is_int(fill->num->raw) &&
-        fill->num->i == v[i]) {
-      st = BC_FAIL(err, BC_E_UNSUPPORTED, "%s has no value at step %zu (counted from 0)", where, i);
-      goto out;
-    }
+    if (has_fill ? fill->num->i == v[i] : is_default_fill(c->raw, (double)v[i]))
+      BC_TRY(time_missing(where, i, err));
     BC_TRY(bc_cf_time_from_i64(u, where, v[i], &s[i].t, err));
   }
 out:
@@ -138,11 +163,11 @@ out:
 
 static bc_status decode_times(const bc_raster *r, const bc_nc_var *c, step *s, size_t n, bc_err *err)
 {
-  char where[160];
+  char where[400];
   bc_cf_time u;
   const bool packed = bc_nc_att_of(c, "scale_factor") != NULL || bc_nc_att_of(c, "add_offset") != NULL;
 
-  (void)snprintf(where, sizeof where, "%.100s: %.50s", r->nc->label, c->name);
+  (void)snprintf(where, sizeof where, "%.300s: %.90s", r->nc->label, c->name);
   BC_RET(bc_cf_time_parse(where, bc_nc_text(c, "units"), bc_nc_text(c, "calendar"), &u, err));
   if (bc_raw_is_int(c->raw) && !packed) return decode_ints(r, c, where, &u, s, n, err);
   return decode_floats(r, c, where, &u, s, n, err);

@@ -195,12 +195,11 @@ typedef struct bc_unzipped {
   char **names; /* as the zip calls them */
   size_t n;
 } bc_unzipped;
-bc_status bc_unzip_netcdf(const char *path, const bc_progress *progress, bc_unzipped *out,
+bc_status bc_unzip_netcdf(const char *path, const char *label, const bc_progress *progress, bc_unzipped *out,
                           bc_err *err) BC_MUST_CHECK;
 void bc_unzipped_dispose(bc_unzipped *u); /* removes the folder; safe twice */
 
 /* ---- messages (source.c) ---- */
-void bc_source_note(const bc_progress *p, const char *fmt, ...) BC_PRINTF(2, 3);
 const char *bc_source_base_name(const char *path);
 
 /* ---- before a library sees a file (src_inspect.c) ---- */

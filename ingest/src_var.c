@@ -120,9 +120,9 @@ static bc_status set_packing(bc_raster *r, bc_raster_var *v, bc_err *err)
 {
   bc_cf_packing p = { .no_fill = v->nc->no_fill };
   const char *is_unsigned = bc_nc_text(v->nc, "_Unsigned");
-  char where[160];
+  char where[400];
 
-  (void)snprintf(where, sizeof where, "%.100s: %.50s", r->nc->label, v->nc->name);
+  (void)snprintf(where, sizeof where, "%.300s: %.90s", r->nc->label, v->nc->name);
   take_numbers(v->nc, "scale_factor", &p.scale, &p.n_scale);
   take_numbers(v->nc, "add_offset", &p.offset, &p.n_offset);
   take_numbers(v->nc, "_FillValue", &p.fill, &p.n_fill);

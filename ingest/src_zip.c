@@ -331,10 +331,11 @@ static bc_status open_zip(const char *path, const char *label, zip_t **out, bc_e
   return st;
 }
 
-bc_status bc_unzip_netcdf(const char *path, const bc_progress *progress, bc_unzipped *out, bc_err *err)
+bc_status bc_unzip_netcdf(const char *path, const char *label, const bc_progress *progress, bc_unzipped *out,
+                          bc_err *err)
 {
   bc_status st = BC_OK;
-  const char *label = bc_source_base_name(path);
+
   zip_t *z = NULL;
   zip_uint64_t *pick = NULL;
   zip_int64_t all = 0;

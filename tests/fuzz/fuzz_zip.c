@@ -92,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   if ((control & 1) != 0) fix_sums(zip, in.n);
   fuzz_write(fuzz_path(path, "in.zip"), zip, in.n);
   free(zip);
-  if (FUZZ(bc_unzip_netcdf(path, NULL, &u, &err)) == BC_OK) {
+  if (FUZZ(bc_unzip_netcdf(path, "fuzz.zip", NULL, &u, &err)) == BC_OK) {
     FUZZ_CHECK(u.n >= 1);
     for (size_t i = 0; i < u.n; i++) {
       FUZZ_CHECK(strncmp(u.paths[i], fuzz_dir(), strlen(fuzz_dir())) == 0);

@@ -136,6 +136,21 @@ Test(cf, fractions_of_a_second)
   cr_assert_eq(bc_cf_time_from_i64(&half, "f", 1, &t, &err), BC_E_RANGE);
 }
 
+Test(cf, units_below_a_second)
+{
+  const bc_cf_time ms = units("milliseconds since 1970-01-01", NULL),
+                   us = units("microseconds since 1970-01-01", NULL);
+  int64_t t = 0;
+
+  cr_assert_eq(bc_cf_time_from_i64(&ms, "f", 5000, &t, NULL), BC_OK);
+  cr_assert_eq(t, 5);
+  cr_assert_eq(bc_cf_time_from_i64(&us, "f", INT64_C(1551398400000000), &t, NULL), BC_OK);
+  cr_assert_eq(t, 1551398400);
+  cr_assert_eq(bc_cf_time_from_f64(&us, "f", -7e6, &t, NULL), BC_OK);
+  cr_assert_eq(t, -7);
+  cr_assert_eq(bc_cf_time_from_i64(&ms, "f", 5500, &t, NULL), BC_E_RANGE);
+}
+
 Test(cf, dates_out_of_reach)
 {
   const bc_cf_time mixed = units("days since 1970-01-01", "standard");

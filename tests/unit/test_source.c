@@ -534,7 +534,8 @@ Test(source, times_that_are_refused)
     { NULL, NULL, "a.nc: time has no units", 0, BC_E_UNSUPPORTED },
     { "days since 1900-01-01", "360_day", "calendar \"360_day\"", 0, BC_E_UNSUPPORTED },
     { "days since 1900-01-01", NULL, "off a whole second", 0.00001, BC_E_RANGE },
-    { "days since 1900-01-01", NULL, "no value at position 0", NAN, BC_E_UNSUPPORTED },
+    { "days since 1900-01-01", NULL, "the time of step 0 (counted from 0) is missing", NAN,
+      BC_E_UNSUPPORTED },
     { "days since 1500-01-01", NULL, "before 1582-10-15", 0, BC_E_RANGE },
   };
 
@@ -564,7 +565,7 @@ Test(source, time_without_values_or_coordinate)
   NC(nc_inq_varid(f.nc, "time", &var));
   NC(nc_put_att_int(f.nc, var, "_FillValue", NC_INT, 1, &fill));
   NC(nc_close(f.nc));
-  expect_refused(in_dir("a.nc"), BC_E_UNSUPPORTED, "time has no value at step 1");
+  expect_refused(in_dir("a.nc"), BC_E_UNSUPPORTED, "the time of step 1 (counted from 0) is missing");
 }
 
 /* ---- expver and number ---- */
@@ -1133,7 +1134,7 @@ Test(source, zips_that_are_refused)
     { { "notes.txt", NULL, false },
       "a zip without any netCDF file: it holds \"notes.txt\"",
       BC_E_UNSUPPORTED },
-    { { "short.nc", "b.nc", false }, "a.zip/short.nc is incomplete", BC_E_TRUNCATED },
+    { { "short.nc", "b.nc", false }, "a.zip (short.nc) is incomplete", BC_E_TRUNCATED },
   };
   size_t n;
   uint8_t *p;
