@@ -19,10 +19,11 @@ bc_status bct_selection_parse(const bct_selection *args, bc_select *sel, bc_err 
     BC_RET(bc_select_add_levels(sel, args->levels.v[i], err));
   for (size_t i = 0; i < args->at.n; i++)
     BC_RET(bc_select_add_at(sel, args->at.v[i], err));
-  if (args->points != NULL) BC_RET(bc_select_add_points_file(sel, args->points, err));
+  for (size_t i = 0; i < args->points.n; i++)
+    BC_RET(bc_select_add_points_file(sel, args->points.v[i], err));
   if (args->bbox != NULL && sel->n_points > 0)
     return BC_FAIL(err, BC_E_INVAL, "--bbox and %s exclude each other: ask for a box or for points",
-                   args->points != NULL ? "--points" : "--at");
+                   args->points.n > 0 ? "--points" : "--at");
   if (args->bbox != NULL) BC_RET(bc_select_set_bbox(sel, args->bbox, err));
   if (args->time != NULL) BC_RET(bc_select_set_time(sel, args->time, err));
   if (args->agg != NULL) BC_RET(bc_select_set_agg(sel, args->agg, err));
