@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/bctool/ui.h"
@@ -142,6 +143,18 @@ void bct_say_answer(const bc_query *q)
   if (n > MAX_LINES) bct_say("and %zu more variables, %s", n - MAX_LINES + 1, bct_text_bytes(bytes, rest));
 }
 
+/* What stands where the answer was to go. */
+static bc_status name_taken(const char *path, bc_err *err)
+{
+  struct stat sb;
+
+  if (stat(path, &sb) != 0 || S_ISREG(sb.st_mode))
+    return BC_FAIL(err, BC_E_EXISTS, "%s exists already: choose another name, or give --overwrite", path);
+  if (S_ISDIR(sb.st_mode)) return BC_FAIL(err, BC_E_EXISTS, "%s is a folder: name a file in it", path);
+  return BC_FAIL(err, BC_E_EXISTS, "%s is %s: not a file to replace; use -o - and a redirection", path,
+                 S_ISFIFO(sb.st_mode) ? "a pipe" : "a device or a socket");
+}
+
 bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *path, bc_err *err)
 {
   const bool to_stdout = strcmp(path, "-") == 0;
@@ -152,8 +165,7 @@ bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *pa
 
   BC_TRY(bc_query_stream(q, bar ? bct_progress_begin() : bct_progress_silent(), &stream, err));
   st = bc_sink_write(&stream, path, sink, err);
-  if (st == BC_E_EXISTS)
-    st = BC_FAIL(err, st, "%s exists already: choose another name, or give --overwrite", path);
+  if (st == BC_E_EXISTS) st = name_taken(path, err);
   BC_TRY(st);
   bct_progress_end();
   if (bc_query_damaged(q, &first) > 0)
