@@ -155,14 +155,13 @@ static bc_status define_level(nc_file *f, int i, bc_err *err)
   const bc_axis *x = &f->axes.axis[i];
   const char *units = x->var->level_units;
   const bool pressure = is_pressure(units);
-  const bool length = strcmp(units, "m") == 0 || strcmp(units, "km") == 0;
 
   BC_RET(define_coord(f, x->name, NC_DOUBLE, 1, &f->dim[i], &f->coord[i], err));
   if (pressure) BC_RET(put_text(f, f->coord[i], "standard_name", "air_pressure", err));
   BC_RET(put_text(f, f->coord[i], "long_name", pressure ? "pressure level" : "level", err));
   BC_RET(put_text(f, f->coord[i], "units", units[0] != '\0' ? units : "1", err));
-  BC_RET(
-      put_text(f, f->coord[i], "positive", length ? "up" : "down", err)); /* numbered levels count downward */
+  /* metres may be a height or a depth, a number may count either way: only pressure is certain */
+  if (pressure) BC_RET(put_text(f, f->coord[i], "positive", "down", err));
   return put_text(f, f->coord[i], "axis", "Z", err);
 }
 

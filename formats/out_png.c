@@ -51,9 +51,21 @@ static void plain_units(char *dst, size_t cap, const char *units)
   if (same_text(dst, "1") || same_text(dst, "(0 - 1)") || same_text(dst, "~")) dst[0] = '\0';
 }
 
+/* "maximum (interval: 1 day)": the last of the cell methods, which is that of the query; "" without one. */
+static const char *aggregate_words(const bc_var *v, char *buf, size_t cap)
+{
+  const char *p = bc_var_attr(v, "cell_methods"), *last = NULL;
+
+  while (p != NULL && (p = strstr(p, "time: ")) != NULL)
+    last = p += strlen("time: ");
+  (void)snprintf(buf, cap, "%s", last != NULL ? last : "");
+  return buf;
+}
+
 void bc_plot_words(bc_plot *p)
 {
   const char *name = bc_var_attr(p->v, "long_name");
+  char method[96];
 
   plain_units(p->units, sizeof p->units, p->v->units);
   p->subtitle[0] = '\0';
@@ -63,6 +75,7 @@ void bc_plot_words(bc_plot *p)
     (void)snprintf(p->title, sizeof p->title, "%s (%s)", name, p->v->name);
   else
     (void)bc_copy_text(p->title, sizeof p->title, p->v->name);
+  if (p->v->time_bounds != NULL) bc_plot_note(p, aggregate_words(p->v, method, sizeof method));
 }
 
 void bc_plot_note(bc_plot *p, const char *text)

@@ -224,7 +224,10 @@ static bc_status put_totals(const column *c, const totals *s, bc_buf *b, bc_err 
   if (valid == 0) return bc_buf_printf(b, err, "\n");
   (void)bc_text_f32(min, (float)s->min);
   (void)bc_text_f32(max, (float)s->max);
-  (void)snprintf(mean, sizeof mean, "%.6g", s->sum / (double)valid);
+  if (isfinite(s->sum))
+    (void)snprintf(mean, sizeof mean, "%.6g", s->sum / (double)valid);
+  else
+    (void)snprintf(mean, sizeof mean, "-"); /* infinities among the values */
   return bc_buf_printf(b, err, ", min %s, mean %s, max %s%s%s\n", min, mean, max,
                        c->units[0] != '\0' ? " " : "", c->units);
 }

@@ -322,7 +322,7 @@ static void draw_foot(map *m)
   char text[160] = "no value in this field";
 
   if (m->f.valid > 0)
-    (void)snprintf(text, sizeof text, "min %.5g   mean %.5g   max %.5g%s%s", m->f.min,
+    (void)snprintf(text, sizeof text, "min %.5g   mean of nodes %.5g   max %.5g%s%s", m->f.min,
                    m->f.sum / (double)m->f.valid, m->f.max, p->units[0] != '\0' ? " " : "", p->units);
   bc_draw_text(&p->canvas, text, p->x, y, size, BC_LEFT, false, bc_grey);
   if (m->f.valid == (uint64_t)m->f.nx * (uint64_t)m->f.ny) return;

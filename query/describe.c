@@ -109,6 +109,10 @@ bc_status bc_plan_describe(bc_query *q, bc_qvar *v, bc_err *err)
     st = describe_method(q, v, &b, err);
   bc_buf_dispose(&b);
   BC_RET(st);
+  if (v->m.precision > 0 && v->agg != BC_AGG_COUNT) {
+    char text[BC_NUMBER_TEXT];
+    BC_RET(bc_modality_set_attr(&v->m, "biocube_precision", bc_number_text(v->m.precision, text), true, err));
+  }
   v->var = (bc_var){ .name = v->m.name,
                      .group = v->m.group,
                      .units = v->m.units,

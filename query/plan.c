@@ -245,6 +245,11 @@ static bc_status nothing(const bc_query *q, bc_snapshot *snap, const bc_qvar *v,
   if (u.n_tiles == 0) return BC_FAIL(err, BC_E_NOTFOUND, "%s holds no values yet", name);
   if (v->is_static) return BC_FAIL(err, BC_E_NOTFOUND, "%s has no values in this place", name);
   const bool outside = u.t_last < q->t_begin || u.t_first >= q->t_end;
+  if (outside && u.t_first == u.t_last)
+    return BC_FAIL(
+        err, BC_E_NOTFOUND,
+        "%s has no values in that time, only at %s; if it does not change in time, ingest it with --static",
+        name, bc_time_format_short(u.t_first, a));
   return BC_FAIL(err, BC_E_NOTFOUND, "%s has no values %s; it goes from %s to %s", name,
                  outside || !placed ? "in that time" : "in that place and time",
                  bc_time_format_short(u.t_first, a), bc_time_format_short(u.t_last, b));

@@ -18,3 +18,9 @@ done
 cmp stdout.npy a.npy
 ncdump -h stdout.netcdf | grep t2m:units
 ls
+# what is not a file is named, not "give --overwrite"
+mkfifo pipe
+mkdir folder.npy
+try bctool query small.bcube --var t2m -f npy -o pipe --overwrite -q
+try bctool query small.bcube --var t2m -o folder.npy --overwrite -q
+try bctool query small.bcube --var t2m -f npy -o /dev/null --overwrite -q

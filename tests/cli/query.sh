@@ -25,3 +25,6 @@ try bctool query missing.bcube --var t2m
 mkdir empty
 try bctool query empty --var t2m
 try bctool query t2m.nc --var t2m
+# lists of points accumulate
+printf 'lat,lon\n51,0.25\n' > more.csv
+try bctool query small.bcube --var t2m --points points.csv --points more.csv --time 2019-03-01T00 -q

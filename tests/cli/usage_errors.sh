@@ -54,3 +54,7 @@ try bctool verify a --quick --full
 try bctool version extra
 try bctool help nothing
 try bctool help ingest nothing
+try bctool query a --time 2019 --var t2m --time=2020
+try bctool query a -o x.npy -ox.csv
+try bctool plot a --var t2m -o a.jpg
+try bctool plot a --var t2m -o a.nc

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "formats/sink.h"
@@ -320,6 +321,15 @@ static int run_query(const bct_cmd *self, int argc, char **argv)
   return rc;
 }
 
+/* "x.jpg" is not to hold a PNG; a name without a suffix may. */
+static bool fits_png(const char *path)
+{
+  const char *const slash = strrchr(path, '/');
+  const char *const dot = strrchr(slash != NULL ? slash : path, '.');
+
+  return dot == NULL || strcmp(path, "-") == 0 || strcasecmp(dot, ".png") == 0;
+}
+
 static int run_plot(const bct_cmd *self, int argc, char **argv)
 {
   query_args a = { .threads = 1, .format = "png" };
@@ -327,6 +337,8 @@ static int run_plot(const bct_cmd *self, int argc, char **argv)
 
   if (rc == BCT_GO && a.sel.vars.n == 0) rc = bct_usage("--var is missing (see: bctool help plot)");
   if (rc == BCT_GO && a.output == NULL) rc = bct_usage("-o FILE.png is missing (see: bctool help plot)");
+  if (rc == BCT_GO && !fits_png(a.output))
+    rc = bct_usage("%s: pictures are PNG: name the file something.png", a.output);
   if (rc == BCT_GO && a.json && strcmp(a.output, "-") == 0)
     rc = bct_usage("--json and -o - both want stdout: give -o FILE.png");
   if (rc == BCT_GO) rc = run_job(&a);

@@ -31,7 +31,9 @@ static void narrow_time(const bc_var *v, bc_select *sel)
   if (d < 0 || v->shape[d] < 2) return;
   sel->t_begin = v->time_bounds != NULL ? v->time_bounds[0] : (int64_t)v->coord[d][0];
   sel->t_end = v->time_bounds != NULL ? v->time_bounds[1] : sel->t_begin + 1;
-  bct_say("note: %lld steps are selected, drawn is %s (choose with --time)", (long long)v->shape[d],
+  bct_say("note: %lld %s are selected, drawn is %s%s (choose with --time)", (long long)v->shape[d],
+          sel->agg != BC_AGG_NONE ? "periods" : "steps",
+          sel->agg != BC_AGG_NONE ? "the aggregate of the one from " : "",
           bct_text_span(span, sel->t_begin, sel->t_begin));
 }
 

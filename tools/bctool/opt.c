@@ -158,13 +158,25 @@ static const char *choice_words(const char *words, char *buf, size_t cap)
   return buf;
 }
 
+/* An option that takes one value, given a second time: the first would be lost without a word. */
+static bool given_twice(const bct_cmd *cmd, const bct_opt *o, bct_common *c)
+{
+  const ptrdiff_t row = o - cmd->opts; /* the general options are flags: o is of the command's own table */
+  const uint64_t bit = o->kind != BCT_LIST && row >= 0 && row < 64 ? (uint64_t)1 << row : 0;
+  const bool twice = (c->given & bit) != 0;
+
+  c->given |= bit;
+  return twice;
+}
+
 /* Returns BCT_GO or an exit code. room: most entries a list can get. */
-static int set_value(const bct_opt *o, void *args, const char *value, int room)
+static int set_value(const bct_cmd *cmd, const bct_opt *o, void *args, const char *value, int room)
 {
   void *const target = (char *)args + o->offset;
   const char *wanted = NULL;
   char words[128];
 
+  if (given_twice(cmd, o, args)) return bct_usage("--%s is given twice", o->name);
   switch (o->kind) {
   case BCT_TEXT: *(const char **)target = value; break;
   case BCT_CHOICE:
@@ -228,7 +240,7 @@ static int parse_long(const bct_cmd *cmd, int argc, char **argv, int *i, void *a
     value = next;
     (*i)++;
   }
-  return set_value(o, args, value, argc);
+  return set_value(cmd, o, args, value, argc);
 }
 
 /* argv[*i] is "-x", "-xyz" (flags) or "-oVALUE". */
@@ -245,7 +257,7 @@ static int parse_letters(const bct_cmd *cmd, int argc, char **argv, int *i, void
         value = next;
         (*i)++;
       }
-      return set_value(o, args, value, argc);
+      return set_value(cmd, o, args, value, argc);
     }
     *(bool *)((char *)args + o->offset) = true;
   }

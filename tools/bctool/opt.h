@@ -53,6 +53,7 @@ typedef struct bct_list {
 typedef struct bct_common {
   bct_list operands;
   bool quiet, verbose, help;
+  uint64_t given; /* bit i: row i of the command's table, which takes one value, was given */
 } bct_common;
 
 typedef struct bct_example {

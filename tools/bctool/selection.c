@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/bctool/ui.h"
@@ -19,10 +20,11 @@ bc_status bct_selection_parse(const bct_selection *args, bc_select *sel, bc_err 
     BC_RET(bc_select_add_levels(sel, args->levels.v[i], err));
   for (size_t i = 0; i < args->at.n; i++)
     BC_RET(bc_select_add_at(sel, args->at.v[i], err));
-  if (args->points != NULL) BC_RET(bc_select_add_points_file(sel, args->points, err));
+  for (size_t i = 0; i < args->points.n; i++)
+    BC_RET(bc_select_add_points_file(sel, args->points.v[i], err));
   if (args->bbox != NULL && sel->n_points > 0)
     return BC_FAIL(err, BC_E_INVAL, "--bbox and %s exclude each other: ask for a box or for points",
-                   args->points != NULL ? "--points" : "--at");
+                   args->points.n > 0 ? "--points" : "--at");
   if (args->bbox != NULL) BC_RET(bc_select_set_bbox(sel, args->bbox, err));
   if (args->time != NULL) BC_RET(bc_select_set_time(sel, args->time, err));
   if (args->agg != NULL) BC_RET(bc_select_set_agg(sel, args->agg, err));
@@ -141,6 +143,18 @@ void bct_say_answer(const bc_query *q)
   if (n > MAX_LINES) bct_say("and %zu more variables, %s", n - MAX_LINES + 1, bct_text_bytes(bytes, rest));
 }
 
+/* What stands where the answer was to go. */
+static bc_status name_taken(const char *path, bc_err *err)
+{
+  struct stat sb;
+
+  if (stat(path, &sb) != 0 || S_ISREG(sb.st_mode))
+    return BC_FAIL(err, BC_E_EXISTS, "%s exists already: choose another name, or give --overwrite", path);
+  if (S_ISDIR(sb.st_mode)) return BC_FAIL(err, BC_E_EXISTS, "%s is a folder: name a file in it", path);
+  return BC_FAIL(err, BC_E_EXISTS, "%s is %s: not a file to replace; use -o - and a redirection", path,
+                 S_ISFIFO(sb.st_mode) ? "a pipe" : "a device or a socket");
+}
+
 bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *path, bc_err *err)
 {
   const bool to_stdout = strcmp(path, "-") == 0;
@@ -151,8 +165,7 @@ bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *pa
 
   BC_TRY(bc_query_stream(q, bar ? bct_progress_begin() : bct_progress_silent(), &stream, err));
   st = bc_sink_write(&stream, path, sink, err);
-  if (st == BC_E_EXISTS)
-    st = BC_FAIL(err, st, "%s exists already: choose another name, or give --overwrite", path);
+  if (st == BC_E_EXISTS) st = name_taken(path, err);
   BC_TRY(st);
   bct_progress_end();
   if (bc_query_damaged(q, &first) > 0)

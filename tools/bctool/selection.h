@@ -9,8 +9,8 @@
 #include "tools/bctool/opt.h"
 
 typedef struct bct_selection {
-  bct_list vars, at, levels;
-  const char *bbox, *points, *time, *agg, *every, *lat, *lon;
+  bct_list vars, at, levels, points;
+  const char *bbox, *time, *agg, *every, *lat, *lon;
 } bct_selection;
 
 /* Rows of an option table; m: the member of type bct_selection in the argument struct T. */
@@ -26,11 +26,13 @@ typedef struct bct_selection {
       BCT_OPT(TEXT, 0, "bbox", "W,S,E,N", T, m.bbox,                                                         \
               "box in degrees, nodes on the edge included; W > E crosses 180"),                              \
       BCT_OPT(LIST, 0, "at", "LAT,LON", T, m.at, "the node nearest to a point; may be repeated"),            \
-      BCT_OPT(TEXT, 0, "points", "FILE", T, m.points,                                                        \
-              "the same for the points of a CSV file with columns lat and lon"),                             \
+      BCT_OPT(LIST, 0, "points", "FILE", T, m.points,                                                        \
+              "the same for the points of a CSV file with columns lat and lon; may be repeated"),            \
       BCT_HEADING("How"),                                                                                    \
-      BCT_OPT(TEXT, 0, "agg", "HOW:PERIOD", T, m.agg,                                                        \
-              "reduce each period: mean, min, max, sum, first or count; of 6h, 1d, 10d, 1mo, 1y"),           \
+      BCT_OPT(                                                                                               \
+          TEXT, 0, "agg", "HOW:PERIOD", T, m.agg,                                                            \
+          "reduce each period: mean, min, max, sum, first or count; of 6h, 1d, 1mo, 1y; "                    \
+          "10d: dekads, from the 1st, 11th and 21st; other days and hours: fixed lengths from 1970-01-01"),  \
       BCT_OPT(TEXT, 0, "every", "N[,M]", T, m.every, "every N-th step, and every M-th row and column"),      \
       BCT_OPT(CHOICE, 0, "lat", "asc|desc", T, m.lat, "order of latitudes (desc: north first)"),             \
       BCT_OPT(CHOICE, 0, "lon", "0-360|-180-180", T, m.lon, "longitudes as 0..360 (-180..180)")
