@@ -29,6 +29,7 @@ static bc_status nc_status(int code)
   case NC_ENOFILTER: return BC_E_UNSUPPORTED;
   default: break;
   }
+  if (code == EINVAL) return BC_E_CORRUPT; /* what the library makes of some broken headers */
   if (code > 0) return code == ENOENT ? BC_E_NOTFOUND : BC_E_IO;
   return BC_E_CORRUPT;
 }
@@ -42,6 +43,7 @@ static const char *nc_advice(int code)
   case NC_ENOTBUILT: return "this netCDF library was built without that format";
   case NC_ENOFILTER:
     return "it is compressed with a filter that this HDF5 library lacks; repack with nccopy -d1";
+  case EINVAL: return "it is damaged; download it again";
   default: return code > 0 ? "it cannot be read" : "it is damaged; download it again";
   }
 }

@@ -314,7 +314,7 @@ bc_status bc_select_set_agg(bc_select *s, const char *text, bc_err *err)
   static const char k_expected[] =
       "mean, min, max, sum, first or count, a colon and a period, such as mean:1d";
   bc_str rest = text_of(text), name;
-  bc_period period = { 0, false };
+  bc_period period = { 0, false, false };
 
   (void)next_part(&rest, ':', &name); /* always one part, maybe empty */
   size_t a = 1;

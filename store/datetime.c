@@ -262,7 +262,7 @@ bc_status bc_period_parse(const char *text, bc_period *out, bc_err *err)
   const char *p = text;
   int64_t n = 0;
 
-  *out = (bc_period){ 0, false };
+  *out = (bc_period){ 0, false, false };
   for (; is_digit(*p) && n < 1000000000; p++) {
     n = n * 10 + (*p - '0');
   }
@@ -272,7 +272,7 @@ bc_status bc_period_parse(const char *text, bc_period *out, bc_err *err)
     if (strcmp(p, u->name) != 0) continue;
     if (n > longest / u->n)
       return BC_FAIL(err, BC_E_INVAL, "period \"%.32s\" is longer than ten thousand years", text);
-    *out = (bc_period){ n * u->n, u->months };
+    *out = (bc_period){ n * u->n, u->months, u->n == DAY && n == 10 };
     return BC_OK;
   }
   return BC_FAIL(
@@ -303,7 +303,7 @@ int64_t bc_period_floor(bc_period p, int64_t t)
 
   if (t == BC_TIME_STATIC || p.n <= 0) return t;
   t = sane(t);
-  if (!p.months && p.n != DEKAD) return floor_div(t, p.n) * p.n;
+  if (!p.months && !p.dekads) return floor_div(t, p.n) * p.n;
   d = civil_of(floor_div(t, DAY));
   if (p.months) return month_start(floor_div(d.year * 12 + d.month - 1, p.n) * p.n);
   return days_of(d.year, d.month, d.day <= 10 ? 1 : d.day <= 20 ? 11 : 21) * DAY;
@@ -315,7 +315,7 @@ int64_t bc_period_next(bc_period p, int64_t floor)
 
   if (floor == BC_TIME_STATIC || p.n <= 0) return INT64_MAX;
   floor = sane(floor);
-  if (!p.months && p.n != DEKAD) return floor + p.n;
+  if (!p.months && !p.dekads) return floor + p.n;
   d = civil_of(floor_div(floor, DAY));
   if (p.months) return month_start(d.year * 12 + d.month - 1 + p.n);
   return d.day <= 20 ? floor + DEKAD : month_start(d.year * 12 + d.month);
@@ -326,13 +326,13 @@ int64_t bc_period_next(bc_period p, int64_t floor)
 static bc_period bucket_period(bc_bucket b)
 {
   switch (b) {
-  case BC_BUCKET_DAY: return (bc_period){ DAY, false };
-  case BC_BUCKET_MONTH: return (bc_period){ 1, true };
-  case BC_BUCKET_YEAR: return (bc_period){ 12, true };
-  case BC_BUCKET_DECADE: return (bc_period){ 120, true };
+  case BC_BUCKET_DAY: return (bc_period){ DAY, false, false };
+  case BC_BUCKET_MONTH: return (bc_period){ 1, true, false };
+  case BC_BUCKET_YEAR: return (bc_period){ 12, true, false };
+  case BC_BUCKET_DECADE: return (bc_period){ 120, true, false };
   case BC_BUCKET_STATIC: break;
   }
-  return (bc_period){ 0, false };
+  return (bc_period){ 0, false, false };
 }
 
 int64_t bc_bucket_floor(bc_bucket b, int64_t t)

@@ -47,13 +47,13 @@ BC_API bc_status bc_time_parse(const char *text, size_t n, int64_t *begin, int64
 typedef struct bc_period {
   int64_t n;
   bool months; /* n counts months; else seconds */
+  bool dekads; /* ten days that start anew on days 1, 11 and 21 of each month; n is that of ten days */
 } bc_period;
 
 /** "6h", "1d", "10d", "1mo", "1y", "30m" (minutes), "15s". */
 BC_API bc_status bc_period_parse(const char *text, bc_period *out, bc_err *err) BC_MUST_CHECK;
-/** First instant of the period that holds t: seconds periods count from 1970-01-01T00:00Z, "10d" restarts on
- * days 1, 11 and 21 of each month (dekads; "240h" is the same period), months periods from January of year 0.
- */
+/** First instant of the period that holds t: seconds periods count from 1970-01-01T00:00Z ("240h" too), "10d"
+ * are dekads, months periods count from January of year 0. */
 BC_API int64_t bc_period_floor(bc_period p, int64_t t);
 /** First instant of the next period, from a floor. */
 BC_API int64_t bc_period_next(bc_period p, int64_t floor);

@@ -15,6 +15,7 @@
 /* Sparse: the file grows page by page as it is written, so a big map costs address space only. Set once and
  * never changed, because changing it under a live transaction is what breaks LMDB elsewhere. */
 #define MAP_BYTES   ((size_t)1 << 38)
+#define LOCK_BYTES  (MAX_READERS * 64u + 4096u) /* of LMDB's table of readers, at least */
 #define MAX_READERS 4096u /* all processes together; the default of 126 is passed by one training job */
 
 static const char *const k_tables[BC_N_TABLES] = { "meta",    "grids",       "modalities", "usage",
@@ -168,6 +169,7 @@ static bc_status registry_get(const char *folder, const char *data, unsigned fla
   env_ref *e = bc_calloc(1, sizeof *e);
   if (e == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
   bc_status st = bc_index_check_lock_file(folder, err);
+  if (st == BC_OK && !(flags & BC_INDEX_NOLOCK)) st = bc_index_fill_lock_file(folder, LOCK_BYTES, err);
   if (st == BC_OK) st = env_open(folder, data, flags, e, err);
   if (st == BC_OK && stat(data, &sb) != 0)
     st = BC_FAIL_SYS(err, BC_E_IO, "os", errno, "%s: cannot be read", data);

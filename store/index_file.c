@@ -70,3 +70,12 @@ bc_status bc_index_check_lock_file(const char *folder, bc_err *err)
   bc_free(lock);
   return st;
 }
+
+bc_status bc_index_fill_lock_file(const char *folder, uint64_t bytes, bc_err *err)
+{
+  char *lock = bc_asprintf("%s/lock.mdb", folder);
+  if (lock == NULL) return BC_FAIL(err, BC_E_NOMEM, "index: no memory");
+  const bc_status st = bc_os_fill_holes(lock, bytes, err);
+  bc_free(lock);
+  return st;
+}

@@ -32,6 +32,8 @@ void bc_index_map_unref(bc_index_map *m); /* NULL is fine */
 bc_status bc_index_check_file(const char *data, bc_err *err) BC_MUST_CHECK;
 /* LMDB follows links and writes to what they lead to, also when it only reads. */
 bc_status bc_index_check_lock_file(const char *folder, bc_err *err) BC_MUST_CHECK;
+/* LMDB writes it through a map: all of it must have room on the disk. */
+bc_status bc_index_fill_lock_file(const char *folder, uint64_t bytes, bc_err *err) BC_MUST_CHECK;
 
 /* ---- index_digest.c ---- */
 

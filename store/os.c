@@ -347,6 +347,19 @@ bc_status bc_os_unlink(const char *path, bc_err *err)
   return BC_WRITE_FAIL(err, errno, "remove", path);
 }
 
+bc_status bc_os_fill_holes(const char *path, uint64_t bytes, bc_err *err)
+{
+  struct stat sb;
+  const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (fd < 0) return BC_OK;
+  int rc = fstat(fd, &sb) == 0 && S_ISREG(sb.st_mode)
+               ? posix_fallocate(fd, 0, sb.st_size > 0 ? sb.st_size : (off_t)bytes)
+               : 0;
+  (void)close(fd);
+  if (rc != ENOSPC && rc != EFBIG && rc != EDQUOT) return BC_OK; /* others cannot tell of room */
+  return BC_FAIL_SYS(err, BC_E_FULL, "os", rc, "%s: no space left on the disk for it", path);
+}
+
 bc_status bc_os_sync_file(const char *path, bc_err *err)
 {
   bc_status st = BC_OK;

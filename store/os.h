@@ -67,6 +67,10 @@ bc_status bc_os_make_readonly(const char *path, bc_err *err) BC_MUST_CHECK; /* m
 bool bc_os_exists(const char *path);
 bool bc_os_is_dir(const char *path);
 bool bc_os_is_own_dir(const char *path); /* a link to a folder is not one */
+/* Room on the disk for all of a file that will be mapped and written there: a hole that cannot be filled ends
+ * a process. Made with this many bytes when it is not there or empty. What cannot be opened is left to
+ * others. */
+bc_status bc_os_fill_holes(const char *path, uint64_t bytes, bc_err *err) BC_MUST_CHECK;
 bc_status bc_os_file_size(const char *path, uint64_t *out, bc_err *err) BC_MUST_CHECK;
 /* Names in a folder, sorted, without . and ..; names[n]; bc_os_list_free. */
 bc_status bc_os_list(const char *path, char ***names, size_t *n, bc_err *err) BC_MUST_CHECK;

@@ -103,6 +103,12 @@ static bc_status apply_all(bc_index *ix, bc_store *st, const bc_progress *progre
     if (progress != NULL && progress->tick != NULL) progress->tick(progress->ctx, i + 1, n, "reindex");
   }
   bc_free(ids);
+  if (s == BC_OK && n > 0 && report->segments == 0)
+    s = BC_FAIL(
+        err, BC_E_CORRUPT,
+        "none of its %zu segments can be read, or all belong to another store: an index made of them would "
+        "be empty; the old one is untouched",
+        n);
   return s;
 }
 
@@ -176,6 +182,7 @@ static bc_status rebuild(bc_store *store, const char *fresh, const char *old, co
   bc_os_remove_tree(old);
 out:
   bc_index_close(ix);
+  if (st != BC_OK) bc_os_remove_tree(fresh);
   return st;
 }
 

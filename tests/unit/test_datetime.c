@@ -237,6 +237,8 @@ Test(period, floors)
     { "10d", "2019-02-28T12", "2019-02-21", "2019-03-01" },
     { "10d", "2019-12-31", "2019-12-21", "2020-01-01" },
     { "10d", "1960-02-29", "1960-02-21", "1960-03-01" },
+    { "240h", "1970-01-11", "1970-01-11", "1970-01-21" },
+    { "240h", "1970-01-31T12", "1970-01-31", "1970-02-10" },
     { "1mo", "2019-02-28T23:59:59", "2019-02-01", "2019-03-01" },
     { "3mo", "2019-12-31", "2019-10-01", "2020-01-01" },
     { "5mo", "0000-06-01", "0000-06-01", "0000-11-01" }, /* counted from January of year 0 */
@@ -277,7 +279,7 @@ Test(period, tiling_of_time)
 
 Test(period, static_and_far_times_are_harmless)
 {
-  const bc_period day = { DAY, false }, month = { 1, true }, none = { 0, false };
+  const bc_period day = { DAY, false, false }, month = { 1, true, false }, none = { 0, false, false };
 
   cr_assert_eq(bc_period_floor(day, BC_TIME_STATIC), BC_TIME_STATIC);
   cr_assert_eq(bc_period_next(day, BC_TIME_STATIC), INT64_MAX);

@@ -123,8 +123,10 @@ static void random_place(world *w, bc_select *s)
 
 static void random_time(world *w, const w_var *v, bc_select *s)
 {
-  static const bc_period k_periods[] = { { DAY, false }, { 10 * DAY, false }, { 1, true },
-                                         { 3, true },    { 21600, false },    { 12, true } };
+  static const bc_period k_periods[] = {
+    { DAY, false, false }, { 10 * DAY, false, true }, { 1, true, false },
+    { 3, true, false },    { 21600, false, false },   { 12, true, false }
+  };
   if (rnd(w, 3) > 0) s->t_begin = v->time[rnd(w, v->n_steps)] + (rnd(w, 2) == 0 ? 0 : 1);
   const int64_t last = v->time[rnd(w, v->n_steps)];
   if (rnd(w, 3) > 0) s->t_end = BC_MAX(s->t_begin, last) + (rnd(w, 2) == 0 ? 1 : 7 * DAY);

@@ -133,7 +133,7 @@ Test(select, values)
   cr_assert_eq(bc_select_add_levels(&s, "1000", &err), BC_OK);
   cr_expect(s.n_levels == 3 && s.levels[0] == 500 && s.levels[2] == 1000);
   cr_assert_eq(bc_select_set_agg(&s, "max:10d", &err), BC_OK);
-  cr_expect(s.agg == BC_AGG_MAX && s.period.n == 10 * DAY && !s.period.months);
+  cr_expect(s.agg == BC_AGG_MAX && s.period.n == 10 * DAY && s.period.dekads && !s.period.months);
   cr_expect_str_eq(bc_agg_name(s.agg), "max");
   cr_assert_eq(bc_select_set_every(&s, "4,2", &err), BC_OK);
   cr_expect(s.every_time == 4 && s.every_space == 2);

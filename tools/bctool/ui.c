@@ -130,9 +130,11 @@ int bct_close_stdout(int rc)
 
 /* ---- progress ---- */
 
+/* The second time it is the end: a library may be stuck. What is not committed is as after a crash. */
 static void on_signal(int sig)
 {
   (void)sig;
+  if (g_stop) _exit(BCT_EXIT_INTERRUPTED);
   g_stop = 1;
 }
 
