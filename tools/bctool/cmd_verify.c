@@ -83,7 +83,9 @@ static void say_report(const bc_verify_report *r, bool full)
           bct_text_bytes(bytes, r->bytes), (unsigned long long)r->damaged,
           full || r->damaged > 0 ? "" : " (values were not read: see --full)");
   if (r->orphans > 0)
-    bct_say("note: %s without a commit, left by an interrupted run: harmless",
+    bct_say("note: the index does not know of %s: a run was interrupted there, or the index is older. The "
+            "next ingest "
+            "takes in what is whole; bctool reindex says what is not",
             bct_text_count(orphans, r->orphans, "segment"));
 }
 
