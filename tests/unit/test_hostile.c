@@ -520,8 +520,13 @@ Test(hostile, segment_that_is_no_file, .timeout = 60)
     cr_expect_lt(bc_os_monotonic() - begun, SECONDS_ALLOWED);
   }
   bc_reindex_report done;
-  OK(bc_store_reindex(f.path, NULL, NULL, NULL, &done, &err));
+  /* the only one: an empty index would be made of it, so the old one stays */
+  cr_expect_eq(bc_store_reindex(f.path, NULL, NULL, NULL, &done, &err), BC_E_CORRUPT);
+  cr_expect_not_null(strstr(err.msg, "none of its 1 segments can be read"));
   cr_expect_eq(done.damaged, 1);
+  bc_store *st = NULL;
+  OK(bc_store_open(f.path, BC_OPEN_READ, &st, &err));
+  bc_store_close(st);
   fixture_remove(&f);
 }
 
