@@ -181,9 +181,10 @@ const bct_cmd bct_cmd_stats = {
   .max_operands = 1,
   .operands = "STORE",
   .opts = k_opts,
-  .about =
-      "From the index: no value is decoded. missing: measured, but no value. absent: nodes of a touched cell "
-      "that no file covered. std is that of the population.",
+  .about = "From the index; values are decoded only where pieces of a tile overlap, until compact. The mean "
+           "is one of nodes, without weights of area. missing: measured, but no value. absent: nodes of a "
+           "touched cell "
+           "that no file covered. std is that of the population.",
   .examples = k_examples,
   .run = run_stats,
 };
