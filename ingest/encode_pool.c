@@ -52,7 +52,7 @@ static uint32_t job_sources(const bc_job *j, uint32_t *out)
   return n;
 }
 
-/* The steps to keep, moved together. */
+/* The steps to keep, moved together: the job's own piece of each plane. */
 typedef struct kept {
   uint8_t *data;
   int64_t *times;
@@ -62,13 +62,19 @@ typedef struct kept {
 static bc_status gather_kept(const bc_job *j, kept *k, bc_err *err)
 {
   const bc_gather_buffer *b = j->b;
-  k->data = bc_malloc(j->n_keep * b->step_bytes);
+  const size_t elem = bc_dtype_size(b->p.dtype), piece = (size_t)j->ny * j->nx * elem;
+  const size_t n_levels = b->p.n_levels, plane = b->step_bytes / n_levels;
+  uint8_t *to;
+
+  k->data = to = bc_malloc(j->n_keep * n_levels * piece);
   k->times = bc_malloc(j->n_keep * sizeof *k->times);
   k->packing = bc_malloc(j->n_keep * sizeof *k->packing);
   if (k->data == NULL || k->times == NULL || k->packing == NULL)
     return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory for %zu steps", j->n_keep);
   for (size_t i = 0; i < j->n_keep; i++) {
-    memcpy(k->data + i * b->step_bytes, b->data + j->keep[i] * b->step_bytes, b->step_bytes);
+    const uint8_t *step = b->data + j->keep[i] * b->step_bytes + j->at * elem;
+    for (size_t l = 0; l < n_levels; l++, to += piece)
+      memcpy(to, step + l * plane, piece);
     k->times[i] = b->times[j->keep[i]];
     if (b->packing != NULL) k->packing[i] = b->packing[j->keep[i]];
   }
@@ -83,8 +89,9 @@ static bc_status encode(bc_encoder *e, const bc_gather_opts *opts, const bc_job 
   uint32_t *sources = bc_malloc(bc_job_steps(j) * sizeof *sources);
   if (sources == NULL) BC_TRY(BC_FAIL(&p->err, BC_E_NOMEM, "ingest: no memory"));
   if (j->keep != NULL) BC_TRY(gather_kept(j, &k, &p->err));
-  const size_t elem = bc_dtype_size(b->p.dtype), row = (size_t)b->p.box.nx * elem;
-  const uint8_t *data = j->keep == NULL ? b->data : k.data;
+  const bool all = j->keep == NULL;
+  const size_t elem = bc_dtype_size(b->p.dtype), row = j->nx * elem;
+  const size_t level = all ? b->step_bytes / b->p.n_levels : j->ny * row;
   bc_tile_in in = {
     .key = j->key,
     .layout = b->p.layout[layout],
@@ -96,17 +103,17 @@ static bc_status encode(bc_encoder *e, const bc_gather_opts *opts, const bc_job 
     .cell_nx = j->cell_nx,
     .nt = (uint32_t)bc_job_steps(j),
     .nl = b->p.n_levels,
-    .times = j->keep == NULL ? b->times : k.times,
+    .times = all ? b->times : k.times,
     .levels = b->own_levels,
     .sources = sources,
     .n_sources = job_sources(j, sources),
     .dtype = b->p.dtype,
-    .values = data + j->by * row + j->bx * elem,
-    .t_stride = (ptrdiff_t)b->step_bytes,
-    .l_stride = (ptrdiff_t)((size_t)b->p.box.ny * row),
+    .values = all ? b->data + j->at * elem : k.data,
+    .t_stride = (ptrdiff_t)(level * b->p.n_levels),
+    .l_stride = (ptrdiff_t)level,
     .y_stride = (ptrdiff_t)row,
     .packing = b->packing == NULL ? NULL
-               : j->keep == NULL  ? b->packing
+               : all              ? b->packing
                                   : k.packing,
   };
   if (layout == 1) in.key.part |= BC_PART_SECOND;

@@ -26,6 +26,8 @@ bc_status bc_gather_open(bc_store *st, bc_writer *w, const bc_gather_opts *opts,
 static void buffer_free(bc_gather_buffer *b)
 {
   if (b == NULL) return;
+  bc_free(b->cut.x);
+  bc_free(b->cut.y);
   bc_free(b->data);
   bc_free(b->times);
   bc_free(b->sources);
@@ -81,6 +83,32 @@ bool bc_gather_clashes(const bc_gather *g, const bc_plane *p)
   return false;
 }
 
+/* Cut n rows or columns from first on, of an axis of size (after which it begins again), into cells. */
+static bc_status cut_axis(int64_t first, int64_t n, int64_t size, int64_t cell, bc_cell_span **out,
+                          size_t *n_out, bc_err *err)
+{
+  *n_out = 0;
+  *out = bc_malloc((size_t)(n / cell + 3) * sizeof **out);
+  if (*out == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  for (int64_t at = 0; at < n;) {
+    const int64_t i = (first + at) % size, end = BC_MIN((i / cell + 1) * cell, size);
+    const int64_t len = BC_MIN(end - i, n - at);
+    (*out)[(*n_out)++] =
+        (bc_cell_span){ (uint32_t)(i / cell), (uint32_t)(i % cell), (size_t)at, (size_t)len };
+    at += len;
+  }
+  return BC_OK;
+}
+
+static bc_status cut_plane(bc_gather_buffer *b, bc_err *err)
+{
+  const bc_box *box = &b->p.box;
+  const bc_grid *g = b->p.grid;
+
+  BC_RET(cut_axis(box->y, box->ny, g->ny, bc_grid_cell_ny(g), &b->cut.y, &b->cut.n_y, err));
+  return cut_axis(box->x, box->nx, g->nx, bc_grid_cell_nx(g), &b->cut.x, &b->cut.n_x, err);
+}
+
 static bc_status new_buffer(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err)
 {
   if (g->n == g->cap) {
@@ -104,7 +132,7 @@ static bc_status new_buffer(bc_gather *g, const bc_plane *p, bc_gather_buffer **
   }
   g->buffers[g->n++] = b;
   *out = b;
-  return BC_OK;
+  return cut_plane(b, err);
 }
 
 /* Large blocks grow by remapping, so that room not yet written costs no memory. */
@@ -131,17 +159,38 @@ static bc_status room_for_one(bc_gather_buffer *b, bc_err *err)
   return BC_OK;
 }
 
-bc_status bc_gather_add(bc_gather *g, const bc_plane *p, void **dst, bc_err *err)
+bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err)
 {
   bc_gather_buffer *b = find(g, p);
   if (b == NULL) BC_RET(new_buffer(g, p, &b, err));
   BC_RET(room_for_one(b, err));
-  *dst = b->data + b->n * b->step_bytes;
   b->times[b->n] = p->time;
   b->sources[b->n] = p->source;
   if (p->dtype == BC_I16) b->packing[b->n] = *p->packing;
   b->n++;
+  *out = b;
   return BC_OK;
+}
+
+/* First element of a piece in a plane that is cut; its rows are x->n apart. */
+static size_t piece_at(const bc_gather_buffer *b, const bc_cell_span *y, const bc_cell_span *x)
+{
+  return y->at * (size_t)b->p.box.nx + y->n * x->at;
+}
+
+void bc_gather_put_row(bc_gather_buffer *b, size_t level, size_t y, const void *row)
+{
+  const size_t elem = bc_dtype_size(b->p.dtype), plane = b->step_bytes / b->p.n_levels;
+  uint8_t *to = b->data + (b->n - 1) * b->step_bytes + level * plane;
+  const bc_cell_span *ys = b->cut.y;
+
+  while (y >= ys->at + ys->n)
+    ys++;
+  for (size_t i = 0; i < b->cut.n_x; i++) {
+    const bc_cell_span *xs = &b->cut.x[i];
+    memcpy(to + (piece_at(b, ys, xs) + (y - ys->at) * xs->n) * elem, (const uint8_t *)row + xs->at * elem,
+           xs->n * elem);
+  }
 }
 
 void bc_gather_forget(bc_gather *g, uint32_t source)
@@ -179,40 +228,32 @@ static bc_status push_job(job_list *l, const bc_job *j, bc_err *err)
   return BC_OK;
 }
 
-/* Cells under columns [x, x + nx) (inside the grid), which begin at column bx of the buffer. */
-static bc_status cut_span(job_list *l, bc_gather_buffer *b, int64_t x, int64_t nx, int64_t bx, bc_err *err)
+static bc_job job_of(bc_gather_buffer *b, const bc_cell_span *y, const bc_cell_span *x)
 {
   const bc_grid *g = b->p.grid;
-  const int64_t cny = bc_grid_cell_ny(g), cnx = bc_grid_cell_nx(g);
-  const bc_box *box = &b->p.box;
-  for (int64_t cy = box->y / cny; cy * cny < box->y + box->ny; cy++)
-    for (int64_t cx = x / cnx; cx * cnx < x + nx; cx++) {
-      const int64_t y_lo = BC_MAX(box->y, cy * cny), y_hi = BC_MIN(box->y + box->ny, (cy + 1) * cny);
-      const int64_t x_lo = BC_MAX(x, cx * cnx), x_hi = BC_MIN(x + nx, (cx + 1) * cnx);
-      const bc_job j = {
-        .b = b,
-        .key = { (uint32_t)b->p.grid_number << BC_CELL_BITS | bc_cell_number((uint32_t)cy, (uint32_t)cx),
-                 b->floor, b->p.modality, 0 },
-        .y0 = (uint32_t)(y_lo - cy * cny),
-        .x0 = (uint32_t)(x_lo - cx * cnx),
-        .ny = (uint32_t)(y_hi - y_lo),
-        .nx = (uint32_t)(x_hi - x_lo),
-        .by = (size_t)(y_lo - box->y),
-        .bx = (size_t)(x_lo - x + bx),
-        .cell_ny = (uint32_t)(BC_MIN((cy + 1) * cny, (int64_t)g->ny) - cy * cny),
-        .cell_nx = (uint32_t)(BC_MIN((cx + 1) * cnx, (int64_t)g->nx) - cx * cnx),
-      };
-      BC_RET(push_job(l, &j, err));
-    }
-  return BC_OK;
+  const uint32_t cny = bc_grid_cell_ny(g), cnx = bc_grid_cell_nx(g);
+
+  return (bc_job){
+    .b = b,
+    .key = { (uint32_t)b->p.grid_number << BC_CELL_BITS | bc_cell_number(y->cell, x->cell), b->floor,
+             b->p.modality, 0 },
+    .y0 = y->in,
+    .x0 = x->in,
+    .ny = (uint32_t)y->n,
+    .nx = (uint32_t)x->n,
+    .at = piece_at(b, y, x),
+    .cell_ny = BC_MIN(cny, (uint32_t)g->ny - y->cell * cny),
+    .cell_nx = BC_MIN(cnx, (uint32_t)g->nx - x->cell * cnx),
+  };
 }
 
 static bc_status cut_buffer(job_list *l, bc_gather_buffer *b, bc_err *err)
 {
-  const int64_t width = b->p.grid->nx, x = b->p.box.x % width;
-  const int64_t first = BC_MIN(b->p.box.nx, width - x);
-  BC_RET(cut_span(l, b, x, first, 0, err));
-  if (first < b->p.box.nx) BC_RET(cut_span(l, b, 0, b->p.box.nx - first, first, err));
+  for (size_t i = 0; i < b->cut.n_y; i++)
+    for (size_t k = 0; k < b->cut.n_x; k++) {
+      const bc_job j = job_of(b, &b->cut.y[i], &b->cut.x[k]);
+      BC_RET(push_job(l, &j, err));
+    }
   return BC_OK;
 }
 
@@ -223,7 +264,7 @@ static int by_place(const void *a, const void *b)
   if (x->key.modality != y->key.modality) return x->key.modality < y->key.modality ? -1 : 1;
   if (x->key.cell != y->key.cell) return x->key.cell < y->key.cell ? -1 : 1;
   if (x->key.time != y->key.time) return x->key.time < y->key.time ? -1 : 1;
-  return (x->bx > y->bx) - (x->bx < y->bx);
+  return (x->at > y->at) - (x->at < y->at);
 }
 
 static void sort_steps(bc_gather_buffer *b)
@@ -316,8 +357,8 @@ bc_status bc_gather_compare(bc_gather *g, bc_err *err)
 float bc_job_value(const bc_job *j, size_t t, size_t l, size_t y, size_t x)
 {
   const bc_gather_buffer *b = j->b;
-  const size_t nx = (size_t)b->p.box.nx, ny = (size_t)b->p.box.ny;
-  const size_t at = ((t * b->p.n_levels + l) * ny + j->by + y) * nx + j->bx + x;
+  const size_t plane = (size_t)b->p.box.ny * (size_t)b->p.box.nx;
+  const size_t at = (t * b->p.n_levels + l) * plane + j->at + y * j->nx + x;
   if (b->p.dtype == BC_F32) {
     float v;
     memcpy(&v, b->data + at * sizeof v, sizeof v);

@@ -10,6 +10,7 @@
 #include "store/snapshot.h"
 
 typedef struct bc_gather bc_gather;
+typedef struct bc_gather_buffer bc_gather_buffer; /* steps of one variable and bucket */
 
 typedef struct bc_gather_opts {
   bc_codec_opts codec;
@@ -40,8 +41,10 @@ void bc_gather_close(bc_gather *g);
 
 /* true when this step waits already, or a buffer of this bucket has another shape: flush before adding. */
 bool bc_gather_clashes(const bc_gather *g, const bc_plane *p);
-/* Room for the step: *dst receives [levels][box.ny][box.nx] elements to fill before the next call. */
-bc_status bc_gather_add(bc_gather *g, const bc_plane *p, void **dst, bc_err *err) BC_MUST_CHECK;
+/* Room for the step: each row of each level has to be put before the next call. */
+bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err) BC_MUST_CHECK;
+/* Row y of box, box.nx elements, of the step that was added last. */
+void bc_gather_put_row(bc_gather_buffer *b, size_t level, size_t y, const void *row);
 /* Forget the steps that came from this source (it turned out bad). */
 void bc_gather_forget(bc_gather *g, uint32_t source);
 uint64_t bc_gather_bytes(const bc_gather *g);

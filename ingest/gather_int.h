@@ -4,25 +4,40 @@
 
 #include "ingest/gather.h"
 
-typedef struct bc_gather_buffer {
+/* Rows, or columns, of a plane that lie in one cell. */
+typedef struct bc_cell_span {
+  uint32_t cell; /* row or column of cells */
+  uint32_t in;   /* first one, inside the cell */
+  size_t at, n;  /* in the plane */
+} bc_cell_span;
+
+/* A plane waits cell by cell, [y.n][x.n] of one behind the other, so that what becomes a tile lies together.
+ */
+typedef struct bc_plane_cut {
+  bc_cell_span *x, *y;
+  size_t n_x, n_y;
+} bc_plane_cut;
+
+struct bc_gather_buffer {
   bc_plane p; /* of the first step; levels points to own_levels */
   uint16_t own_levels[BC_MAX_LEVELS];
   int64_t floor; /* of the bucket */
   size_t step_bytes;
   size_t n, cap; /* steps */
-  uint8_t *data; /* [n][levels][ny][nx] */
+  bc_plane_cut cut;
+  uint8_t *data; /* [n][levels] planes, cut */
   int64_t *times;
   uint32_t *sources;
   bc_packing *packing; /* BC_I16 only */
   size_t stored;       /* steps that at least one cell has to store */
-} bc_gather_buffer;
+};
 
 /* A tile to be: part of one buffer that lies in one cell. */
 typedef struct bc_job {
   bc_gather_buffer *b;
   bc_tile_key key;         /* part is settled by reconciling */
   uint32_t y0, x0, ny, nx; /* box inside the cell */
-  size_t by, bx;           /* where it begins in the buffer, rows and columns */
+  size_t at;               /* its first element in a plane of the buffer; rows follow each other */
   uint32_t cell_ny, cell_nx;
   size_t *keep; /* steps to store, ascending; NULL = all; owned */
   size_t n_keep;

@@ -131,27 +131,40 @@ static void unpack(const bc_packing *p, const int16_t *src, size_t n, float *dst
   }
 }
 
-static bc_status move_planes(const pass *ps, const bc_plan_var *v, const uint8_t *from, void *to, bc_err *err)
+static void move_f32(const bc_plan_var *v, size_t l, const float *from, float *row, bc_gather_buffer *to)
+{
+  const int64_t ny = bc_regrid_box(v->rg).ny;
+  for (int64_t y = 0; y < ny; y++) {
+    bc_regrid_row_f32(v->rg, from, y, row);
+    bc_gather_put_row(to, l, (size_t)y, row);
+  }
+}
+
+static void move_i16(const bc_plan_var *v, size_t l, const int16_t *from, int16_t *row, bc_gather_buffer *to)
+{
+  const int64_t ny = bc_regrid_box(v->rg).ny;
+  for (int64_t y = 0; y < ny; y++) {
+    bc_regrid_row_i16(v->rg, from, y, row);
+    bc_gather_put_row(to, l, (size_t)y, row);
+  }
+}
+
+/* All levels of a step in the file's order, [n_levels][src_plane], into a buffer. */
+static bc_status move_planes(const pass *ps, const bc_plan_var *v, const void *from, bc_gather_buffer *to,
+                             bc_err *err)
 {
   const bool unpacks = must_unpack(ps, v);
-  float *tmp = NULL;
-  if (unpacks) {
-    tmp = bc_malloc(v->src_plane * sizeof *tmp);
-    if (tmp == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
-  }
+  float *tmp = bc_malloc(((unpacks ? v->src_plane : 0) + (size_t)bc_regrid_box(v->rg).nx) * sizeof *tmp);
+  if (tmp == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  void *const row = tmp + (unpacks ? v->src_plane : 0);
   for (size_t l = 0; l < v->n_levels; l++) {
-    if (v->sv->var.dtype == BC_I16) {
-      int16_t *const to16 = (int16_t *)to + l * v->dst_plane;
-      const int16_t *const src16 = (const int16_t *)(const void *)from + l * v->src_plane;
-      if (unpacks) {
-        unpack(v->sv->var.packing, src16, v->src_plane, tmp);
-        bc_regrid_plane_f32(v->rg, tmp, (float *)to + l * v->dst_plane);
-      } else {
-        bc_regrid_plane_i16(v->rg, src16, to16);
-      }
+    if (v->sv->var.dtype != BC_I16) {
+      move_f32(v, l, (const float *)from + l * v->src_plane, row, to);
+    } else if (unpacks) {
+      unpack(v->sv->var.packing, (const int16_t *)from + l * v->src_plane, v->src_plane, tmp);
+      move_f32(v, l, tmp, row, to);
     } else {
-      const float *const src32 = (const float *)(const void *)from + l * v->src_plane;
-      bc_regrid_plane_f32(v->rg, src32, (float *)to + l * v->dst_plane);
+      move_i16(v, l, (const int16_t *)from + l * v->src_plane, row, to);
     }
   }
   bc_free(tmp);
@@ -194,7 +207,7 @@ static bc_status add_step(const pass *ps, uint32_t iv, int64_t step, const uint8
 {
   const bc_plan_var *v = &ps->p->vars[iv];
   const bc_plane plane = plane_of(ps, v, step);
-  void *to = NULL;
+  bc_gather_buffer *to = NULL;
   BC_RET(bc_plan_check_repeat(v, step, from, err));
   if (bc_gather_clashes(ps->r->g, &plane)) BC_RET(drain(ps, iv, step, err));
   BC_RET(bc_gather_add(ps->r->g, &plane, &to, err));

@@ -115,20 +115,17 @@ bool bc_regrid_is_move(const bc_regridder *r)
   return r->mode == BC_REGRID_NONE || r->mode == BC_REGRID_NEAREST;
 }
 
-#define MOVE_PLANE(NAME, T)                                                                                  \
-  static void NAME(const bc_regridder *r, const T *src, T *dst)                                              \
+#define MOVE_ROW(NAME, T)                                                                                    \
+  static void NAME(const bc_regridder *r, const T *src, int64_t y, T *dst)                                   \
   {                                                                                                          \
-    const size_t nx = (size_t)r->cols.n;                                                                     \
-    for (int64_t i = 0; i < r->rows.n; i++, dst += nx) {                                                     \
-      const T *row = src + r->rows.src[i] * r->nlon;                                                         \
-      for (size_t k = 0; k < r->n_runs; k++)                                                                 \
-        memcpy(dst + r->runs[k].dst, row + r->runs[k].src, r->runs[k].n * sizeof(T));                        \
-      for (size_t j = 0; r->runs == NULL && j < nx; j++)                                                     \
-        dst[j] = row[r->cols.src[j]];                                                                        \
-    }                                                                                                        \
+    const T *row = src + r->rows.src[y] * r->nlon;                                                           \
+    for (size_t k = 0; k < r->n_runs; k++)                                                                   \
+      memcpy(dst + r->runs[k].dst, row + r->runs[k].src, r->runs[k].n * sizeof(T));                          \
+    for (int64_t j = 0; r->runs == NULL && j < r->cols.n; j++)                                               \
+      dst[j] = row[r->cols.src[j]];                                                                          \
   }
-MOVE_PLANE(move_f32, float)
-MOVE_PLANE(move_i16, int16_t)
+MOVE_ROW(move_f32, float)
+MOVE_ROW(move_i16, int16_t)
 
 /* Weighted sum around one target node; *weight receives that of the values that are there. */
 static double gather(const bc_regridder *r, const float *src, int64_t i, int64_t j, double *weight,
@@ -157,21 +154,22 @@ static double gather(const bc_regridder *r, const float *src, int64_t i, int64_t
   return sum;
 }
 
-void bc_regrid_plane_f32(const bc_regridder *r, const float *src, float *dst)
+void bc_regrid_row_f32(const bc_regridder *r, const float *src, int64_t y, float *dst)
 {
   if (bc_regrid_is_move(r)) {
-    move_f32(r, src, dst);
+    move_f32(r, src, y, dst);
     return;
   }
-  for (int64_t i = 0; i < r->rows.n; i++) {
-    for (int64_t j = 0; j < r->cols.n; j++) {
-      bool complete;
-      double weight;
-      const double sum = gather(r, src, i, j, &weight, &complete);
-      const bool there = r->mode == BC_REGRID_MEAN ? weight > 0 : complete;
-      *dst++ = there ? (float)(sum / weight) : NAN;
-    }
+  for (int64_t j = 0; j < r->cols.n; j++) {
+    bool complete;
+    double weight;
+    const double sum = gather(r, src, y, j, &weight, &complete);
+    const bool there = r->mode == BC_REGRID_MEAN ? weight > 0 : complete;
+    dst[j] = there ? (float)(sum / weight) : NAN;
   }
 }
 
-void bc_regrid_plane_i16(const bc_regridder *r, const int16_t *src, int16_t *dst) { move_i16(r, src, dst); }
+void bc_regrid_row_i16(const bc_regridder *r, const int16_t *src, int64_t y, int16_t *dst)
+{
+  move_i16(r, src, y, dst);
+}

@@ -30,9 +30,8 @@ bc_box bc_regrid_box(const bc_regridder *r); /* rows and columns of the target; 
 bool bc_regrid_repeat(const bc_regridder *r, size_t *kept, size_t *dropped);
 bool bc_regrid_is_move(const bc_regridder *r); /* values are only moved: integers may pass */
 
-/* One plane [nlat][nlon] in the file's order -> [box.ny][box.nx] in grid order, contiguous. src and dst do
- * not overlap. */
-void bc_regrid_plane_f32(const bc_regridder *r, const float *src, float *dst);
-void bc_regrid_plane_i16(const bc_regridder *r, const int16_t *src, int16_t *dst); /* only when is_move */
+/* Row y of the target, box.nx values in grid order, from a plane [nlat][nlon] in the file's order. */
+void bc_regrid_row_f32(const bc_regridder *r, const float *src, int64_t y, float *dst);
+void bc_regrid_row_i16(const bc_regridder *r, const int16_t *src, int64_t y, int16_t *dst); /* is_move only */
 
 #endif

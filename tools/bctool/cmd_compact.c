@@ -7,6 +7,7 @@
 #include "tools/bctool/cmd.h"
 #include "tools/bctool/json_out.h"
 #include "tools/bctool/ui.h"
+#include "tools/bctool/util.h"
 
 typedef struct compact_args {
   bct_common common;
@@ -89,6 +90,7 @@ static int compact(const compact_args *a)
   bc_status st;
   int rc = BCT_EXIT_OK;
 
+  bct_set_heap(a->memory);
   BC_TRY(bc_store_open(a->common.operands.v[0], a->dry_run ? BC_OPEN_READ : BC_OPEN_WRITE, &store, &err));
   BC_TRY(bc_store_compact(store, &opts, bct_progress_begin(), &report, &err));
 out:

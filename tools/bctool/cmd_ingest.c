@@ -11,6 +11,7 @@
 #include "tools/bctool/cmd.h"
 #include "tools/bctool/json_out.h"
 #include "tools/bctool/ui.h"
+#include "tools/bctool/util.h"
 
 typedef struct ingest_args {
   bct_common common;
@@ -122,6 +123,7 @@ static bc_status make_opts(const ingest_args *a, ingest_parsed *p, bc_ingest_opt
   o->is_static = a->is_static;
   o->keep_going = a->keep_going;
   o->memory = a->memory;
+  bct_set_heap(a->memory);
   o->threads = a->threads;
   o->dry_run = a->dry_run;
   o->progress = *bct_progress_begin();

@@ -14,6 +14,7 @@
 #include "tools/bctool/json_out.h"
 #include "tools/bctool/selection.h"
 #include "tools/bctool/ui.h"
+#include "tools/bctool/util.h"
 
 typedef struct query_args {
   bct_common common;
@@ -240,6 +241,7 @@ static bc_status prepare(query_job *job, bc_err *err)
   const query_args *const a = job->a;
 
   job->opts.memory = a->memory;
+  bct_set_heap(a->memory);
   job->opts.threads = a->threads;
   job->opts.skip_damaged = a->skip_damaged;
   job->sink.overwrite = a->overwrite;

@@ -4,9 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#ifdef __GLIBC__ /* known once a header of the library is in */
-#include <malloc.h>
-#endif
 
 #include "tools/bctool/breakdown.h"
 #include "tools/bctool/cmd.h"
@@ -131,21 +128,12 @@ static int dispatch(int argc, char **argv)
   return bct_unknown_cmd(NULL, word);
 }
 
-/* Large blocks go back to the system when they are freed, and grow without a copy. By itself glibc raises the
- * limit with each that is freed, and keeps up to twice what --memory allows. */
-static void keep_memory_small(void)
-{
-#ifdef __GLIBC__
-  (void)mallopt(M_MMAP_THRESHOLD, 6 << 20);
-#endif
-}
-
 int main(int argc, char **argv)
 {
   /* Writing to a closed pipe and past a file size limit come back as errors, which say more than a signal. */
   (void)signal(SIGPIPE, SIG_IGN);
   (void)signal(SIGXFSZ, SIG_IGN);
   bct_watch_breakdowns();
-  keep_memory_small();
+  bct_set_heap(0);
   return bct_close_stdout(dispatch(argc - 1, argv + 1));
 }

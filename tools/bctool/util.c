@@ -4,6 +4,9 @@
 #include "tools/bctool/util.h"
 
 #include <fnmatch.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <string.h>
 
 #define WORD_MAX 64
@@ -50,4 +53,18 @@ const char *bct_codec_name(size_t codec)
   static const char *const names[] = { "raw", "constant", "shuffle+zstd", "linear16" };
 
   return codec < BCT_ARRAY_LEN(names) ? names[codec] : "unknown";
+}
+
+/* By itself glibc raises its limits with each block that is freed, and keeps up to twice what --memory
+ * allows; low limits cost page faults, because netCDF takes and frees buffers for every chunk of a file. */
+void bct_set_heap(uint64_t memory)
+{
+#ifdef __GLIBC__
+  const uint64_t limit = BCT_MAX(BCT_MIN(memory / 32, UINT64_C(16) << 20), UINT64_C(2) << 20);
+
+  (void)mallopt(M_MMAP_THRESHOLD, memory == 0 ? 16 << 20 : (int)limit);
+  (void)mallopt(M_TRIM_THRESHOLD, memory == 0 ? 32 << 20 : (int)(2 * limit));
+#else
+  (void)memory;
+#endif
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define BCT_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define BCT_MIN(a, b)    ((a) < (b) ? (a) : (b))
@@ -17,5 +18,8 @@ const char *bct_nearest(const char *word, const char *const *words);
 bool bct_glob(const char *pattern, const char *text);
 /* Name of a codec by its stored number: the index of bc_usage.codec_tiles. */
 const char *bct_codec_name(size_t codec);
+/* What malloc keeps of freed memory, and from which size on blocks go back at once, to suit --memory (0: not
+ * given). */
+void bct_set_heap(uint64_t memory);
 
 #endif
