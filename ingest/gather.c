@@ -73,14 +73,21 @@ static bool same_shape(const bc_gather_buffer *b, const bc_plane *p)
          memcmp(b->own_levels, p->levels, p->n_levels * sizeof *p->levels) == 0;
 }
 
+/* The step of that time, or n. */
+static size_t step_of(const bc_gather_buffer *b, int64_t time)
+{
+  size_t i = 0;
+  while (i < b->n && b->times[i] != time)
+    i++;
+  return i;
+}
+
 bool bc_gather_clashes(const bc_gather *g, const bc_plane *p)
 {
   const bc_gather_buffer *b = find(g, p);
   if (b == NULL) return false;
   if (!same_shape(b, p)) return true;
-  for (size_t i = 0; i < b->n; i++)
-    if (b->times[i] == p->time) return true;
-  return false;
+  return g->opts.conflict != BC_CONFLICT_MEND && step_of(b, p->time) < b->n;
 }
 
 /* Cut n rows or columns from first on, of an axis of size (after which it begins again), into cells. */
@@ -164,10 +171,11 @@ bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out,
   bc_gather_buffer *b = find(g, p);
   if (b == NULL) BC_RET(new_buffer(g, p, &b, err));
   BC_RET(room_for_one(b, err));
-  b->times[b->n] = p->time;
-  b->sources[b->n] = p->source;
-  if (p->dtype == BC_I16) b->packing[b->n] = *p->packing;
-  b->n++;
+  b->added = step_of(b, p->time); /* n, but when files are mended */
+  b->times[b->added] = p->time;
+  b->sources[b->added] = p->source;
+  if (p->dtype == BC_I16) b->packing[b->added] = *p->packing;
+  if (b->added == b->n) b->n++;
   *out = b;
   return BC_OK;
 }
@@ -181,7 +189,7 @@ static size_t piece_at(const bc_gather_buffer *b, const bc_cell_span *y, const b
 void bc_gather_put_row(bc_gather_buffer *b, size_t level, size_t y, const void *row)
 {
   const size_t elem = bc_dtype_size(b->p.dtype), plane = b->step_bytes / b->p.n_levels;
-  uint8_t *to = b->data + (b->n - 1) * b->step_bytes + level * plane;
+  uint8_t *to = b->data + b->added * b->step_bytes + level * plane;
   const bc_cell_span *ys = b->cut.y;
 
   while (y >= ys->at + ys->n)
@@ -332,7 +340,7 @@ static bc_status run(bc_gather *g, bool compare_only, bc_ingest_report *report, 
   job_list l = { 0 };
   if (g->n == 0) return BC_OK;
   BC_TRY(make_jobs(g, &l, err));
-  BC_TRY(bc_reconcile(g->st, g->w, l.j, l.n, g->opts.replace, compare_only, g->opts.codec.precision, err));
+  BC_TRY(bc_reconcile(g->st, g->w, l.j, l.n, g->opts.conflict, compare_only, g->opts.codec.precision, err));
   count_steps(g, &l, report);
   if (!compare_only) BC_TRY(bc_encode_jobs(g->w, &g->opts, l.j, l.n, report, err));
 out:
@@ -354,11 +362,24 @@ bc_status bc_gather_compare(bc_gather *g, bc_err *err)
   return run(g, true, &unused, err);
 }
 
-float bc_job_value(const bc_job *j, size_t t, size_t l, size_t y, size_t x)
+static size_t place_of(const bc_job *j, size_t t, size_t l, size_t y, size_t x)
 {
   const bc_gather_buffer *b = j->b;
   const size_t plane = (size_t)b->p.box.ny * (size_t)b->p.box.nx;
-  const size_t at = (t * b->p.n_levels + l) * plane + j->at + y * j->nx + x;
+  return (t * b->p.n_levels + l) * plane + j->at + y * j->nx + x;
+}
+
+static float unpacked(const bc_packing *p, int16_t k)
+{
+  if (p->has_fill && k == p->fill) return __builtin_nanf("");
+  const double scaled = (double)k * p->scale;
+  return (float)(scaled + p->offset);
+}
+
+float bc_job_value(const bc_job *j, size_t t, size_t l, size_t y, size_t x)
+{
+  const bc_gather_buffer *b = j->b;
+  const size_t at = place_of(j, t, l, y, x);
   if (b->p.dtype == BC_F32) {
     float v;
     memcpy(&v, b->data + at * sizeof v, sizeof v);
@@ -366,8 +387,35 @@ float bc_job_value(const bc_job *j, size_t t, size_t l, size_t y, size_t x)
   }
   int16_t k;
   memcpy(&k, b->data + at * sizeof k, sizeof k);
-  const bc_packing *p = &b->packing[t];
-  if (p->has_fill && k == p->fill) return __builtin_nanf("");
-  const double scaled = (double)k * p->scale;
-  return (float)(scaled + p->offset);
+  return unpacked(&b->packing[t], k);
+}
+
+static bc_status unpack_buffer(bc_gather_buffer *b, bc_err *err)
+{
+  const size_t n = b->step_bytes / sizeof(int16_t);
+  size_t bytes = 0;
+  float *data = NULL;
+  if (bc_mul_sz(b->n * n, sizeof *data, &bytes)) data = bc_malloc(bytes);
+  if (data == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory for %zu steps", b->n);
+  for (size_t t = 0; t < b->n; t++)
+    for (size_t i = 0; i < n; i++) {
+      int16_t k;
+      memcpy(&k, b->data + t * b->step_bytes + i * sizeof k, sizeof k);
+      data[t * n + i] = unpacked(&b->packing[t], k);
+    }
+  bc_free(b->data);
+  bc_free(b->packing);
+  b->data = (uint8_t *)data;
+  b->packing = NULL;
+  b->p.dtype = BC_F32;
+  b->step_bytes *= sizeof(float) / sizeof(int16_t);
+  b->cap = b->n;
+  return BC_OK;
+}
+
+bc_status bc_job_set(const bc_job *j, size_t t, size_t l, size_t y, size_t x, float v, bc_err *err)
+{
+  if (j->b->p.dtype == BC_I16) BC_RET(unpack_buffer(j->b, err));
+  memcpy(j->b->data + place_of(j, t, l, y, x) * sizeof v, &v, sizeof v);
+  return BC_OK;
 }

@@ -12,11 +12,17 @@
 typedef struct bc_gather bc_gather;
 typedef struct bc_gather_buffer bc_gather_buffer; /* steps of one variable and bucket */
 
+typedef enum bc_conflict { /* where the store has another value already */
+                           BC_CONFLICT_REFUSE,
+                           BC_CONFLICT_REPLACE,
+                           BC_CONFLICT_MEND /* that of the store stays, unless it cannot be read */
+} bc_conflict;
+
 typedef struct bc_gather_opts {
   bc_codec_opts codec;
   int threads;
   uint64_t in_flight; /* bytes of decoded tiles that may be in work at once, when threads > 1 */
-  bool replace;
+  bc_conflict conflict;
 } bc_gather_opts;
 
 /* One step of one variable, on its grid. */
@@ -39,7 +45,8 @@ bc_status bc_gather_open(bc_store *st, bc_writer *w, const bc_gather_opts *opts,
                          bc_err *err) BC_MUST_CHECK;
 void bc_gather_close(bc_gather *g);
 
-/* true when this step waits already, or a buffer of this bucket has another shape: flush before adding. */
+/* true when this step waits already, or a buffer of this bucket has another shape: flush before adding. With
+ * BC_CONFLICT_MEND a step that waits is overwritten: later files were ingested later. */
 bool bc_gather_clashes(const bc_gather *g, const bc_plane *p);
 /* Room for the step: each row of each level has to be put before the next call. */
 bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err) BC_MUST_CHECK;
@@ -50,8 +57,8 @@ void bc_gather_forget(bc_gather *g, uint32_t source);
 uint64_t bc_gather_bytes(const bc_gather *g);
 
 /* Encode all, hand all to the writer, become empty. Steps that are stored already with equal values are left
- * out; different ones are BC_E_CONFLICT unless opts.replace. Adds to report: steps, steps_equal, tiles,
- * decoded and stored bytes. */
+ * out; different ones are BC_E_CONFLICT unless opts.conflict says else. Adds to report: steps, steps_equal,
+ * tiles, decoded and stored bytes. */
 bc_status bc_gather_flush(bc_gather *g, bc_ingest_report *report, bc_err *err) BC_MUST_CHECK;
 /* Only look whether anything that waits differs from what is stored (BC_E_CONFLICT); then become empty. */
 bc_status bc_gather_compare(bc_gather *g, bc_err *err) BC_MUST_CHECK;

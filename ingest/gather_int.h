@@ -24,6 +24,7 @@ struct bc_gather_buffer {
   int64_t floor; /* of the bucket */
   size_t step_bytes;
   size_t n, cap; /* steps */
+  size_t added;  /* the step that was added last */
   bc_plane_cut cut;
   uint8_t *data; /* [n][levels] planes, cut */
   int64_t *times;
@@ -48,7 +49,7 @@ static inline size_t bc_job_steps(const bc_job *j) { return j->keep == NULL ? j-
 
 /* Leave out steps that are stored already; settle the part number; note superseded tiles for dropping.
  * compare_only: neither of the latter two. */
-bc_status bc_reconcile(bc_store *st, bc_writer *w, bc_job *jobs, size_t n_jobs, bool replace,
+bc_status bc_reconcile(bc_store *st, bc_writer *w, bc_job *jobs, size_t n_jobs, bc_conflict conflict,
                        bool compare_only, double precision, bc_err *err) BC_MUST_CHECK;
 
 /* Encode jobs on up to opts->threads threads and put them in order. */
@@ -57,5 +58,8 @@ bc_status bc_encode_jobs(bc_writer *w, const bc_gather_opts *opts, const bc_job 
 
 /* Values of step t, level l of a job as stored after rounding: decoded float of element (y, x). */
 float bc_job_value(const bc_job *j, size_t t, size_t l, size_t y, size_t x);
+/* Put another value there; packed integers of the whole buffer are unpacked first. */
+bc_status bc_job_set(const bc_job *j, size_t t, size_t l, size_t y, size_t x, float v,
+                     bc_err *err) BC_MUST_CHECK;
 
 #endif

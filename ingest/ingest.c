@@ -103,6 +103,7 @@ typedef struct pass {
   bc_file_plan *p;
   bc_source_rec *src;
   bool compare_only; /* look for conflicts, store nothing */
+  bool whole;        /* the file was in already: what the store says of it stays */
   uint64_t bytes;    /* of all planes this pass will read */
 } pass;
 
@@ -176,7 +177,7 @@ static bc_status drain(const pass *ps, uint32_t next_var, int64_t next_step, bc_
 {
   run *r = ps->r;
   if (ps->compare_only) return bc_gather_compare(r->g, err);
-  if (ps->src != NULL) {
+  if (ps->src != NULL && !ps->whole) {
     ps->src->next_var = next_var;
     ps->src->next_step = (uint64_t)next_step;
     BC_RET(bc_writer_source_update(r->w, ps->src, err));
@@ -288,7 +289,7 @@ static bool clashes_with_waiting(run *r, bc_file_plan *p)
 static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *progress, bc_err *err)
 {
   bool found = false;
-  if (r->c.o->replace) return BC_OK;
+  if (r->c.o->replace || r->c.o->mend) return BC_OK;
   if (clashes_with_waiting(r, p)) BC_RET(commit(r, err)); /* an earlier file of this run has such steps */
   BC_RET(bc_file_plan_overlaps(p, r->st, &found, err));
   if (!found) return BC_OK;
@@ -302,20 +303,46 @@ static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *
 
 /* ---- one file ---- */
 
+/* The source record to work under: to mend, the one under which the file came in, whatever of it was asked
+ * for then; the tiles name that one. */
+static bc_status choose_source(run *r, const bc_source_rec *rec, bc_source_rec *src, bool *whole, bc_err *err)
+{
+  *whole = false;
+  if (r->c.o->mend) {
+    bc_status st = bc_writer_find_source(r->w, rec, src, err);
+    if (st == BC_E_NOTFOUND) st = bc_writer_find_file(r->w, rec->hash, src, err);
+    if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+    *whole = st == BC_OK && (src->done || strcmp(src->request, rec->request) != 0);
+    if (*whole) src->next_var = 0;
+    if (*whole) src->next_step = 0;
+    if (*whole) return BC_OK;
+    char *line = st == BC_OK ? NULL
+                             : bc_asprintf("%s: not a file that the store was made of: of it only what the "
+                                           "store does not have is taken",
+                                           rec->name);
+    if (line != NULL) note(r, line);
+    bc_free(line);
+  }
+  BC_RET(bc_writer_source(r->w, rec, src, err));
+  src->done = false; /* --replace goes through a file again */
+  return BC_OK;
+}
+
 static bool is_refusal(bc_status st)
 {
   return st == BC_E_INVAL || st == BC_E_RANGE || st == BC_E_NOTFOUND || st == BC_E_UNSUPPORTED ||
          st == BC_E_CONFLICT || (st <= BC_E_CORRUPT && st > BC_E_IO);
 }
 
-static bc_status transfer(run *r, bc_file_plan *p, bc_source_rec *src, bc_err *err)
+/* whole: the file is in already, and gone through again. */
+static bc_status transfer(run *r, bc_file_plan *p, bc_source_rec *src, bool whole, bc_err *err)
 {
-  const pass ps = { .r = r, .p = p, .src = src, .bytes = pass_bytes(p) };
+  const pass ps = { .r = r, .p = p, .src = src, .bytes = pass_bytes(p), .whole = whole };
   BC_RET(run_pass(&ps, err));
   src->done = true;
   src->next_var = 0;
   src->next_step = 0;
-  BC_RET(bc_writer_source_update(r->w, src, err));
+  if (!whole) BC_RET(bc_writer_source_update(r->w, src, err));
   r->report->files++;
   r->report->source_bytes += src->bytes;
   r->report->variables += p->n;
@@ -342,6 +369,7 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   bc_status st = BC_OK;
   const uint64_t commits = r->commits;
   const size_t mods = bc_writer_modalities(r->w);
+  bool whole = false;
   bc_source_rec src = *rec;
   note_empty(r, p, rec->name);
   BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
@@ -349,9 +377,8 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   st = bc_writer_find_source(r->w, rec, &src, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
   BC_TRY(refuse_conflicts(r, p, &src, err));
-  BC_TRY(bc_writer_source(r->w, rec, &src, err));
-  src.done = false; /* --replace goes through a file again */
-  BC_TRY(transfer(r, p, &src, err));
+  BC_TRY(choose_source(r, rec, &src, &whole, err));
+  BC_TRY(transfer(r, p, &src, whole, err));
 out:
   if (st != BC_OK) {
     bc_gather_forget(r->g, src.id);
@@ -370,7 +397,7 @@ static bc_status ingest_file(run *r, const char *path, const char *next_path, bc
   BC_RET(identify(r, path, &rec, err));
   const bc_status known = bc_writer_find_source(r->w, &rec, &have, err);
   if (known != BC_OK && known != BC_E_NOTFOUND) return known;
-  if (known == BC_OK && have.done && !r->c.o->replace) {
+  if (known == BC_OK && have.done && !r->c.o->replace && !r->c.o->mend) {
     r->report->files_skipped++;
     return BC_OK;
   }
@@ -440,7 +467,12 @@ static bc_status start(run *r, bc_err *err)
 {
   bc_snapshot *s = NULL;
   const bc_gather_opts go = {
-    .codec = r->c.codec, .threads = r->c.o->threads, .in_flight = r->c.in_flight, .replace = r->c.o->replace
+    .codec = r->c.codec,
+    .threads = r->c.o->threads,
+    .in_flight = r->c.in_flight,
+    .conflict = r->c.o->replace ? BC_CONFLICT_REPLACE
+                : r->c.o->mend  ? BC_CONFLICT_MEND
+                                : BC_CONFLICT_REFUSE,
   };
   BC_RET(bc_snapshot_open(r->st, &s, err));
   r->grid = *bc_snapshot_grid(s, 0);

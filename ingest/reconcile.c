@@ -1,6 +1,7 @@
 /*
  * What is new in a batch of tiles-to-be, against what is stored: equal steps are left out, different values
- * refused or, with replace, put on top.
+ * refused or put on top. To mend, what can be read of the store goes into the tile instead, and only what
+ * nobody can read any more, or nobody has, comes from the file.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -12,18 +13,24 @@
 typedef struct found {
   bc_tile_key key;
   bc_tile_rec rec;
-  bool lost; /* some of its values cannot be read */
+  bool lost;      /* some of its values cannot be read */
+  bool foreign;   /* and mending it is not for the files of this job */
+  size_t n_given; /* of one whose head cannot be read: steps that the job may give */
+  bool waits;     /* and for some another lost one has to come back first */
 } found;
+
+enum { SPOKEN = 1, BARRED = 2 /* by a lost tile that only other files bring back */ };
 
 typedef struct reconcile {
   bc_snapshot *snap;
   bc_writer *w;
   bc_decoder *decoder;
-  bool replace, compare_only;
+  bc_conflict conflict;
+  bool compare_only;
   double precision;
   found *tiles; /* primary parts of the job's key, ascending */
   size_t n, cap;
-  uint8_t *mask; /* [steps][levels][ny][nx] of the job: 1 = compared already */
+  uint8_t *mask; /* [steps][levels][ny][nx] of the job: 0, or who has spoken for the node */
   size_t mask_cap;
   float *block; /* decoded values of one block */
   size_t block_cap;
@@ -41,7 +48,7 @@ static bc_status collect(void *ctx, const bc_tile_key *key, const bc_tile_rec *r
     r->tiles = p;
     r->cap = cap;
   }
-  r->tiles[r->n++] = (found){ *key, *rec, false };
+  r->tiles[r->n++] = (found){ .key = *key, .rec = *rec };
   return BC_OK;
 }
 
@@ -69,8 +76,10 @@ static bc_status prepare(reconcile *r, const bc_job *j, bc_err *err)
   return BC_OK;
 }
 
-/* --replace is there to mend this: values that cannot be read differ from any. */
 static bool is_damage(bc_status st) { return st <= BC_E_CORRUPT && st > BC_E_IO; }
+
+/* Values that cannot be read differ from any, and no one misses them. */
+static bool passes_damage(const reconcile *r) { return r->conflict != BC_CONFLICT_REFUSE; }
 
 static bool same_value(float a, float b)
 {
@@ -154,11 +163,16 @@ static bc_status compare_plane(reconcile *r, const bc_job *j, size_t js, size_t 
     uint8_t *mask = r->mask + ((js * j->b->p.n_levels + jl) * j->ny + (y - j->y0)) * j->nx;
     for (uint32_t x = o->x_lo; x < o->x_hi; x++) {
       if (mask[x - j->x0]) continue; /* a later piece has spoken for this node */
-      mask[x - j->x0] = 1;
+      mask[x - j->x0] = SPOKEN;
       const float old = row[x - h->x0 - at->x0];
       const float fresh = bc_round_to_precision(bc_job_value(j, js, jl, y - j->y0, x - j->x0), r->precision);
       if (same_value(old, fresh)) continue;
-      if (!r->replace) return conflict(r, j, js, jl, y - j->y0, x - j->x0, old, fresh, err);
+      if (r->conflict == BC_CONFLICT_MEND) {
+        BC_RET(bc_job_set(j, js, jl, y - j->y0, x - j->x0, old, err));
+        continue;
+      }
+      if (r->conflict == BC_CONFLICT_REFUSE)
+        return conflict(r, j, js, jl, y - j->y0, x - j->x0, old, fresh, err);
       *differs = true;
       r->changes = true;
     }
@@ -195,13 +209,95 @@ static bool any_step(const bc_job *j, const bc_tile_head *h, const bc_block_plac
   return false;
 }
 
+/* ---- what is lost of a tile, when files are to mend it ---- */
+
+/* Whether a step comes from one of the files that a tile was made of; only they can bring it back. */
+static bool is_from(const bc_job *j, size_t s, const bc_tile_head *h)
+{
+  bool any = false;
+  for (uint32_t i = 0; i < h->n_sources && !any; i++)
+    any = bc_tile_source(h, i) == j->b->sources[s];
+  return any;
+}
+
+static bool any_from(const bc_job *j, const bc_tile_head *h)
+{
+  bool any = false;
+  for (size_t s = 0; s < j->b->n && !any; s++)
+    any = is_from(j, s, h);
+  return any;
+}
+
+/* Nodes that nobody spoke for yet are spoken for: by the job, if it may. True when there are any. */
+static bool claim_row(reconcile *r, const bc_job *j, size_t js, size_t jl, uint32_t y, uint32_t x, uint32_t n,
+                      bool may)
+{
+  uint8_t *mask = r->mask + ((js * j->b->p.n_levels + jl) * j->ny + y) * j->nx + x;
+  bool any = false;
+  for (uint32_t i = 0; i < n; i++) {
+    if (mask[i] != 0) continue;
+    mask[i] = may ? SPOKEN : BARRED;
+    any = true;
+  }
+  return any && may;
+}
+
+static bool is_barred(const reconcile *r, const bc_job *j, size_t s)
+{
+  return memchr(r->mask + s * volume(j), BARRED, volume(j)) != NULL;
+}
+
+/* A damaged block: its values are the job's. */
+static void claim_block(reconcile *r, const bc_job *j, const bc_tile_head *h, const bc_block_place *at,
+                        size_t jl, const overlap *o, bool *differs)
+{
+  for (uint32_t i = 0; i < at->nt; i++) {
+    const size_t js = find_step(j->b, bc_tile_time(h, at->t0 + i));
+    if (js == j->b->n) continue;
+    const bool may = is_from(j, js, h);
+    for (uint32_t y = o->y_lo; y < o->y_hi; y++)
+      differs[js] =
+          claim_row(r, j, js, jl, y - j->y0, o->x_lo - j->x0, o->x_hi - o->x_lo, may) || differs[js];
+  }
+}
+
+static bool segment_has_source(const bc_segment_rec *seg, uint32_t id)
+{
+  bool any = seg->n_sources == 0; /* not known */
+  for (uint32_t i = 0; i < seg->n_sources && !any; i++)
+    any = bc_le32(seg->sources.p + 4 * (size_t)i) == id;
+  return any;
+}
+
+/* A tile whose head is lost may have held any node of the steps that the index remembers. */
+static bc_status claim_tile(reconcile *r, const bc_job *j, found *t, bool *differs, bc_err *err)
+{
+  bc_segment_rec seg = { 0 };
+  const bc_status st = bc_snapshot_segment(r->snap, t->rec.head_segment, &seg, err);
+  if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+  const bool known = t->rec.last > t->rec.first || t->rec.n_steps == 1;
+  t->lost = true;
+  for (size_t s = 0; s < j->b->n; s++) {
+    const int64_t after = j->b->times[s] - t->key.time;
+    if (known && (after < t->rec.first || after > t->rec.last)) continue;
+    const bool may = segment_has_source(&seg, j->b->sources[s]);
+    t->n_given += may ? 1 : 0;
+    t->waits = t->waits || (may && is_barred(r, j, s));
+    for (uint16_t l = 0; l < j->b->p.n_levels; l++)
+      for (uint32_t y = 0; y < j->ny; y++)
+        differs[s] = claim_row(r, j, s, l, y, 0, j->nx, may) || differs[s];
+  }
+  t->foreign = t->n_given == 0;
+  return BC_OK;
+}
+
 /* All steps of a tile are written anew: it can only go as a whole, and while it stays, no query over what is
  * lost of it answers. */
-static void all_differ(const bc_job *j, const bc_tile_head *h, bool *differs)
+static void all_differ(const reconcile *r, const bc_job *j, const bc_tile_head *h, bool *differs)
 {
   for (uint32_t i = 0; i < h->nt; i++) {
     const size_t js = find_step(j->b, bc_tile_time(h, i));
-    if (js < j->b->n) differs[js] = true;
+    if (js < j->b->n && (r->conflict != BC_CONFLICT_MEND || is_from(j, js, h))) differs[js] = true;
   }
 }
 
@@ -218,8 +314,9 @@ static bc_status compare_tile(reconcile *r, const bc_job *j, const bc_tile *t, b
     const int jl = job_level(j, bc_tile_level(h, at.l));
     if (jl < 0 || !overlaps(j, h, &at, &o) || !any_step(j, h, &at)) continue;
     const bc_status st = decode_block(r, t, b, &at, err);
-    if (r->replace && is_damage(st)) {
+    if (passes_damage(r) && is_damage(st)) {
       *lost = true;
+      if (r->conflict == BC_CONFLICT_MEND) claim_block(r, j, h, &at, (size_t)jl, &o, differs);
       continue;
     }
     BC_RET(st);
@@ -229,7 +326,7 @@ static bc_status compare_tile(reconcile *r, const bc_job *j, const bc_tile *t, b
       if (js < j->b->n) BC_RET(compare_plane(r, j, js, (size_t)jl, plane, h, &at, &o, &differs[js], err));
     }
   }
-  if (*lost) all_differ(j, h, differs);
+  if (*lost) all_differ(r, j, h, differs);
   return BC_OK;
 }
 
@@ -244,7 +341,7 @@ static void check_second(reconcile *r, const bc_job *j, const bc_tile *first, bo
   bc_status st = bc_snapshot_tile(r->snap, &key, &rec, &t, NULL);
   if (st == BC_OK && bc_hash64(t.payload.p, t.payload.n) != rec.hash) st = BC_E_CHECKSUM;
   bc_tile_close(&t);
-  if (is_damage(st)) all_differ(j, &first->head, differs);
+  if (is_damage(st)) all_differ(r, j, &first->head, differs);
 }
 
 /* Steps that bring something new: not covered whole by equal values. */
@@ -255,7 +352,7 @@ static bc_status keep_new(reconcile *r, bc_job *j, const bool *differs, bc_err *
   if (j->keep == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
   for (size_t s = 0; s < j->b->n; s++) {
     const bool covered = memchr(r->mask + s * per_step, 0, per_step) == NULL;
-    if (!covered || differs[s]) j->keep[j->n_keep++] = s;
+    if ((!covered || differs[s]) && !is_barred(r, j, s)) j->keep[j->n_keep++] = s;
   }
   if (j->n_keep == j->b->n) {
     bc_free(j->keep);
@@ -332,8 +429,12 @@ static bc_status drop_superseded(reconcile *r, const bc_job *j, size_t i, bc_err
   bc_tile t;
   bc_tile_key key = r->tiles[i].key;
   uint32_t left = 0;
-  if (j->keep != NULL && j->n_keep == 0) return BC_OK;
+  const bool nothing = j->keep != NULL && j->n_keep == 0;
+  if (r->tiles[i].foreign || (nothing && (r->conflict != BC_CONFLICT_MEND || !r->tiles[i].lost)))
+    return BC_OK;
   bc_status st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
+  if (is_damage(st) && (r->tiles[i].waits || (nothing && r->tiles[i].n_given < r->tiles[i].rec.n_steps)))
+    return BC_OK;
   if (st == BC_OK) {
     st = count_left(r, j, i, &t.head, &left, err);
     bc_tile_close(&t);
@@ -376,18 +477,23 @@ static bc_status reconcile_job(reconcile *r, bc_job *j, bc_err *err)
   for (size_t i = r->n; i-- > 0;) { /* later pieces first: theirs is the value in force */
     bc_tile t;
     st = bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err);
-    if (r->replace && is_damage(st)) continue;
+    if (r->conflict == BC_CONFLICT_REPLACE && is_damage(st)) continue;
+    if (r->conflict == BC_CONFLICT_MEND && is_damage(st)) {
+      BC_TRY(claim_tile(r, j, &r->tiles[i], differs, err));
+      continue;
+    }
     BC_TRY(st);
     r->changes = false;
     st = compare_tile(r, j, &t, differs, &r->tiles[i].lost, err);
+    r->tiles[i].foreign = r->conflict == BC_CONFLICT_MEND && r->tiles[i].lost && !any_from(j, &t.head);
     if (st == BC_OK && r->changes && !r->compare_only) st = reopen_sources(r, &t.head, err);
-    if (st == BC_OK && r->replace) check_second(r, j, &t, differs);
+    if (st == BC_OK && passes_damage(r)) check_second(r, j, &t, differs);
     bc_tile_close(&t);
     BC_TRY(st);
   }
   BC_TRY(keep_new(r, j, differs, err));
   st = BC_OK; /* what could not be read was passed over */
-  for (size_t i = 0; i < r->n && r->replace && !r->compare_only; i++)
+  for (size_t i = 0; i < r->n && passes_damage(r) && !r->compare_only; i++)
     BC_TRY(drop_superseded(r, j, i, err));
 out:
   bc_free(differs);
@@ -407,11 +513,11 @@ static bc_status settle_part(reconcile *r, bc_job *jobs, size_t i, bc_err *err)
   return bc_writer_next_part(r->w, k, err);
 }
 
-bc_status bc_reconcile(bc_store *store, bc_writer *w, bc_job *jobs, size_t n_jobs, bool replace,
+bc_status bc_reconcile(bc_store *store, bc_writer *w, bc_job *jobs, size_t n_jobs, bc_conflict conflict,
                        bool compare_only, double precision, bc_err *err)
 {
   bc_status st = BC_OK;
-  reconcile r = { .w = w, .replace = replace, .compare_only = compare_only, .precision = precision };
+  reconcile r = { .w = w, .conflict = conflict, .compare_only = compare_only, .precision = precision };
   BC_TRY(bc_snapshot_open(store, &r.snap, err));
   BC_TRY(bc_decoder_open(&r.decoder, err));
   for (size_t i = 0; i < n_jobs; i++) {

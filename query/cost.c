@@ -115,15 +115,24 @@ static bc_status compare_copies(const bc_query *q, const bc_qvar *v, bc_touch *t
   return BC_OK;
 }
 
-/* A group that has only one of the copies is read from that. */
+static bool any_lost(const bc_qvar *v, size_t from, size_t to)
+{
+  bool any = false;
+  for (size_t i = from; i < to && !any; i++)
+    any = v->tiles[i].lost;
+  return any;
+}
+
+/* A group that has only one of the copies, or has lost something of one, is read from the other. */
 static void keep_copy(bc_qvar *v, bool second)
 {
   size_t n = 0, mid = 0;
   for (size_t i = 0, end = 0; i < v->n_tiles; i = end) {
     end = group_end(v, i, &mid);
     const bool both = mid > i && mid < end;
+    const bool want = both && any_lost(v, i, mid) != any_lost(v, mid, end) ? any_lost(v, i, mid) : second;
     for (size_t j = i; j < end; j++)
-      if (!both || (j >= mid) == second) v->tiles[n++] = v->tiles[j];
+      if (!both || (j >= mid) == want) v->tiles[n++] = v->tiles[j];
   }
   v->n_tiles = n;
 }

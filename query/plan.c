@@ -177,10 +177,9 @@ static bc_status each_tile(void *ctx, const bc_tile_key *key, const bc_tile_rec 
   bc_status st = bc_snapshot_tile(s->snap, key, rec, &t, &why);
   if (st == BC_OK) st = take_tile(s->q, &s->q->vars[s->var_of[key->modality]], &t, &why);
   bc_tile_close(&t);
-  if (s->q->skip_damaged && bc_plan_is_damage(st)) { /* its values are as if no file had covered them */
-    if (s->q->damaged++ == 0) memcpy(s->q->first_damage, why.msg, sizeof why.msg);
-    return BC_OK;
-  }
+  if (s->q->skip_damaged && bc_plan_is_damage(st))
+    return bc_plan_lost(s->q, &s->q->vars[s->var_of[key->modality]], s->snap, key, rec, &why, err);
+  if (bc_plan_is_damage(st)) bc_plan_add_remedy(s->snap, rec, &why);
   if (st != BC_OK && err != NULL) *err = why;
   return st;
 }
@@ -207,6 +206,15 @@ static bc_status scan_bucket(scan *s, bc_bucket bucket, const uint32_t *cells, s
   return BC_OK;
 }
 
+/* Where a lost tile had values is not known: it counts only when nothing else is there. */
+static void extend_by_lost(bc_query *q)
+{
+  if (!q->where.by_extent || q->where.row_max >= q->where.row_min) return;
+  for (size_t i = 0; i < q->n_vars; i++)
+    for (size_t k = 0; k < q->vars[i].n_tiles; k++)
+      bc_where_extend(&q->where, q->vars[i].tiles[k].area);
+}
+
 static bc_status scan_tiles(bc_query *q, bc_snapshot *snap, bc_err *err)
 {
   bc_status st = BC_OK;
@@ -226,6 +234,7 @@ static bc_status scan_tiles(bc_query *q, bc_snapshot *snap, bc_err *err)
   BC_TRY(bc_where_cells(&q->where, &cells, &n_cells, err));
   for (int b = BC_BUCKET_STATIC; b <= BC_BUCKET_DECADE; b++)
     BC_TRY(scan_bucket(&s, (bc_bucket)b, cells, n_cells, wanted, err));
+  extend_by_lost(q);
 out:
   bc_free(s.var_of);
   bc_free(wanted);
@@ -419,6 +428,9 @@ void bc_query_close(bc_query *q)
     bc_segment_unref(q->segments[i]);
   for (size_t i = 0; i < q->n_sources; i++)
     bc_free(q->sources[i].name);
+  for (size_t i = 0; i < q->n_made; i++)
+    bc_free(q->made[i]);
+  bc_free(q->made);
   for (size_t i = 0; i < BC_ARRAY_LEN(q->attr_text); i++)
     bc_free(q->attr_text[i]);
   bc_where_dispose(&q->where);

@@ -23,6 +23,7 @@ typedef struct bc_ptile { /* a tile of the plan: small, there may be millions */
   uint32_t shares;          /* pieces that threads take it in */
   uint16_t part;
   uint16_t rank; /* tiles of one rank do not overlap; a higher one overwrites */
+  bool lost;     /* made in place of one that cannot be read: all values are missing */
 } bc_ptile;
 
 typedef struct bc_qvar {
@@ -75,6 +76,8 @@ struct bc_query {
   bc_qvar *vars;
   size_t n_vars;
   const bc_var **list;
+  uint8_t **made; /* heads of lost tiles; owned */
+  size_t n_made, cap_made;
   bc_segment **segments; /* by number */
   size_t n_segments, cap_segments;
   bc_source_name *sources; /* by id */
@@ -88,6 +91,11 @@ struct bc_query {
   uint64_t read_blocks, read_bytes; /* decoded so far: what tests hold against the cost */
 };
 
+/* lost.c: a tile that cannot be read, as why says; in the answer its values are missing. */
+bc_status bc_plan_lost(bc_query *q, bc_qvar *v, bc_snapshot *snap, const bc_tile_key *key,
+                       const bc_tile_rec *rec, bc_err *why, bc_err *err) BC_MUST_CHECK;
+/* Adds to why what brings the tile back. */
+void bc_plan_add_remedy(bc_snapshot *snap, const bc_tile_rec *rec, bc_err *why);
 /* axes.c: axes of a variable from its tiles; tiles that give nothing are dropped. */
 bc_status bc_plan_axes(bc_query *q, bc_qvar *v, bc_err *err) BC_MUST_CHECK;
 /* cost.c: which layout copy, order of the tiles, cost, slabs. source_bits: bit i is set for a source i <

@@ -46,7 +46,12 @@ bc_status bc_commit_encode(const bc_commit *c, bc_buf *out, bc_err *err)
   BC_TRY(bc_buf_u32(out, (uint32_t)c->n_retired, err));
   for (size_t i = 0; i < c->n_retired; i++)
     BC_TRY(bc_buf_u32(out, c->retired[i], err));
-  if (c->flags != 0) BC_TRY(bc_buf_u32(out, c->flags, err));
+  BC_TRY(bc_buf_u32(out, c->flags, err));
+  BC_TRY(bc_buf_u32(out, (uint32_t)c->n_live, err));
+  for (size_t i = 0; i < c->n_live; i++) {
+    BC_TRY(bc_buf_u32(out, c->live[i].first, err));
+    BC_TRY(bc_buf_u32(out, c->live[i].n, err));
+  }
 out:
   bc_buf_dispose(&one);
   return st;
@@ -65,6 +70,7 @@ typedef struct apply {
   bc_usage *usage;       /* by modality */
   uint8_t *touched;      /* by modality: TOUCHED, RECOUNT */
   uint64_t n_modalities; /* 1 + the highest id in the index, after this commit's */
+  bc_buf sources;        /* le32 each: of the tiles */
 } apply;
 
 enum { TOUCHED = 1, RECOUNT = 2 };
@@ -217,17 +223,91 @@ static bc_status apply_drops(apply *a, bc_bytes keys, bc_err *err)
 
 static bc_status apply_retired(apply *a, bc_bytes numbers, bc_err *err)
 {
-  for (size_t i = 0; i < numbers.n; i += 4) {
-    uint8_t key[4];
-    bc_put_be32(key, bc_le32(numbers.p + i));
-    BC_RET(bc_txn_del(a->t, BC_TABLE_SEGMENTS, (bc_bytes){ key, 4 }, err));
-  }
+  for (size_t i = 0; i < numbers.n; i += 4)
+    BC_RET(bc_txn_segment_del(a->t, bc_le32(numbers.p + i), err));
   return BC_OK;
 }
 
-/* The end of the record: drops, retired segments, flags, which are left out when there are none. */
-static bc_status read_tail(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out, uint32_t *flags,
-                           bc_err *err)
+static uint32_t run_first(bc_bytes live, size_t i) { return bc_le32(live.p + 8 * i); }
+static uint32_t run_n(bc_bytes live, size_t i) { return bc_le32(live.p + 8 * i + 4); }
+
+static bool in_live(bc_bytes live, uint32_t id)
+{
+  for (size_t i = 0; i < live.n / 8; i++)
+    if (id >= run_first(live, i) && id - run_first(live, i) < run_n(live, i)) return true;
+  return false;
+}
+
+/* Lost segments that this commit no longer counts: one between, which retired them, is gone itself. */
+typedef struct lost_list {
+  bc_bytes live;
+  bc_buf gone; /* le32 each */
+} lost_list;
+
+static bc_status add_gone(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  lost_list *l = ctx;
+  bc_segment_rec seg;
+  (void)stop;
+  BC_RET(bc_segment_rec_get(key, value, &seg, err));
+  return seg.bytes > 0 || in_live(l->live, seg.id) ? BC_OK : bc_buf_u32(&l->gone, seg.id, err);
+}
+
+static bc_status drop_gone(apply *a, bc_bytes live, bc_err *err)
+{
+  lost_list l = { .live = live, .gone = bc_buf_empty(SIZE_MAX) };
+  bc_status st = bc_txn_each(a->t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, add_gone, &l, err);
+  for (size_t i = 0; st == BC_OK && i < l.gone.n; i += 4)
+    st = bc_txn_segment_del(a->t, bc_le32(l.gone.p + i), err);
+  bc_buf_dispose(&l.gone);
+  return st;
+}
+
+static bc_status add_lost(apply *a, uint32_t id, bc_err *err)
+{
+  bc_segment_rec seg;
+  const bc_status st = bc_txn_segment_get(a->t, id, &seg, err);
+  if (st != BC_E_NOTFOUND) return st;
+  seg = (bc_segment_rec){ .id = id };
+  return bc_txn_segment_put(a->t, &seg, err);
+}
+
+/* A segment that was there when this commit was made, and whose own commit has not come by: it is lost, or
+ * damaged. The index remembers it, so that verify goes on telling. */
+static bc_status note_lost(apply *a, const bc_commit_parts *p, bc_err *err)
+{
+  uint64_t have = 0, live = 0;
+  for (uint32_t i = 0; i < p->n_live; i++)
+    live += run_n(p->live, i);
+  if (live == 0) return BC_OK;
+  BC_RET(drop_gone(a, p->live, err));
+  BC_RET(bc_txn_count(a->t, BC_TABLE_SEGMENTS, &have, err));
+  if (have == live) return BC_OK;
+  for (uint32_t i = 0; i < p->n_live; i++)
+    for (uint32_t k = 0; k < run_n(p->live, i); k++)
+      BC_RET(add_lost(a, run_first(p->live, i) + k, err));
+  return BC_OK;
+}
+
+/* Ascending, apart, ending at the segment itself. */
+static bool read_live(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out)
+{
+  uint64_t past = 0, sum = 0;
+  out->n_live = bc_cur_u32(c);
+  if (!c->ok || out->n_live > (c->b.n - c->at) / 8) return false;
+  out->live.n = (size_t)out->n_live * 8;
+  out->live.p = bc_cur_take(c, out->live.n);
+  for (uint32_t i = 0; c->ok && i < out->n_live; i++) {
+    const uint64_t first = run_first(out->live, i), n = run_n(out->live, i);
+    if (n == 0 || first < past || first == 0) return false;
+    past = first + n;
+    sum += n;
+  }
+  return c->ok && sum <= BC_LIVE_MAX && (out->n_live == 0 || past == (uint64_t)bc_segment_number(seg) + 1);
+}
+
+/* The end of the record: drops, retired segments; flags and live segments may be left out. */
+static bc_status read_tail(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out, bc_err *err)
 {
   out->n_drops = bc_cur_u64(c);
   bool good = c->ok && out->n_drops <= (c->b.n - c->at) / BC_TILE_KEY_BYTES;
@@ -240,8 +320,9 @@ static bc_status read_tail(const bc_segment *seg, bc_cursor *c, bc_commit_parts 
   if (good) {
     out->retired.n = (size_t)out->n_retired * 4;
     out->retired.p = bc_cur_take(c, out->retired.n);
-    *flags = c->at < c->b.n ? bc_cur_u32(c) : 0;
-    good = c->ok && c->at == c->b.n && (*flags & ~(BC_COMMIT_UPKEEP | BC_COMMIT_RECOUNT)) == 0;
+    out->flags = c->at < c->b.n ? bc_cur_u32(c) : 0;
+    good = c->ok && (c->at == c->b.n || read_live(seg, c, out));
+    good = good && c->at == c->b.n && (out->flags & ~(BC_COMMIT_UPKEEP | BC_COMMIT_RECOUNT)) == 0;
   }
   return good ? BC_OK : bad_record(seg, err);
 }
@@ -258,7 +339,6 @@ bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_com
                              void *ctx, bc_err *err)
 {
   bc_cursor c = { bc_segment_schema(seg), 0, true };
-  uint32_t flags = 0;
   memset(out, 0, sizeof *out);
   (void)bc_cur_u64(&c); /* snapshot */
   if (!skip_sized(&c) || !skip_sized(&c)) return bad_record(seg, err);
@@ -269,7 +349,7 @@ bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_com
     BC_RET(bc_source_decode(part, &s, err));
     if (source != NULL) BC_RET(source(ctx, s.id, err));
   }
-  return read_tail(seg, &c, out, &flags, err);
+  return read_tail(seg, &c, out, err);
 }
 
 /* ---- tiles ---- */
@@ -284,13 +364,53 @@ typedef struct entry {
 typedef struct entries {
   entry *e;
   size_t n;
+  uint32_t *sources; /* mostly distinct: those of neighbours are held against each other */
+  size_t n_sources, cap_sources;
 } entries;
+
+static bc_status add_sources(entries *l, const bc_tile_head *h, bc_err *err)
+{
+  for (uint32_t i = 0; i < h->n_sources; i++) {
+    const uint32_t id = bc_tile_source(h, i);
+    const size_t back = BC_MIN(l->n_sources, BC_MIN((size_t)h->n_sources, (size_t)16));
+    size_t k = 0;
+    while (k < back && l->sources[l->n_sources - 1 - k] != id)
+      k++;
+    if (k < back) continue;
+    if (l->n_sources == l->cap_sources) {
+      const size_t cap = l->cap_sources == 0 ? 64 : 2 * l->cap_sources;
+      uint32_t *p = bc_realloc(l->sources, cap * sizeof *p);
+      if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "commit: no memory for %zu sources", cap);
+      l->sources = p;
+      l->cap_sources = cap;
+    }
+    l->sources[l->n_sources++] = id;
+  }
+  return BC_OK;
+}
+
+static int by_id(const void *a, const void *b)
+{
+  const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Ascending, each once; none when there are too many to keep. */
+static bc_status put_sources(bc_buf *out, entries *l, bc_err *err)
+{
+  if (l->n_sources > 1) qsort(l->sources, l->n_sources, sizeof *l->sources, by_id);
+  for (size_t i = 0; i < l->n_sources; i++)
+    if (i == 0 || l->sources[i] != l->sources[i - 1]) BC_RET(bc_buf_u32(out, l->sources[i], err));
+  if (out->n > 4 * (size_t)BC_SEGMENT_SOURCES_MAX) out->n = 0;
+  return BC_OK;
+}
 
 static bc_status list_entry(void *ctx, const bc_tile_rec *rec, bc_bytes head, bc_err *err)
 {
   entries *l = ctx;
   bc_tile_head h;
   BC_RET(bc_tile_head_parse(head, &h, err));
+  BC_RET(add_sources(l, &h, err));
   entry *e = &l->e[l->n++];
   bc_tile_key_put(&h.key, e->key);
   e->rec = *rec;
@@ -330,8 +450,10 @@ static bc_status apply_tiles(apply *a, bc_err *err)
   if (l.n > 1) qsort(l.e, l.n, sizeof *l.e, by_key);
   for (size_t i = 0; i < l.n; i++)
     BC_TRY(put_tile(a, &l.e[i], err));
+  BC_TRY(put_sources(&a->sources, &l, err));
 out:
   bc_free(l.e);
+  bc_free(l.sources);
   return st;
 }
 
@@ -406,10 +528,10 @@ static bc_status put_usages(apply *a, bc_err *err)
 
 static bc_status put_counters(apply *a, bc_err *err)
 {
-  uint8_t key[4], value[8];
-  bc_put_be32(key, bc_segment_number(a->seg));
-  bc_put_le64(value, bc_segment_bytes(a->seg));
-  BC_RET(bc_txn_put(a->t, BC_TABLE_SEGMENTS, (bc_bytes){ key, 4 }, (bc_bytes){ value, 8 }, err));
+  const bc_segment_rec rec = { .id = bc_segment_number(a->seg),
+                               .bytes = bc_segment_bytes(a->seg),
+                               .sources = { a->sources.p, a->sources.n } };
+  BC_RET(bc_txn_segment_put(a->t, &rec, err));
   BC_RET(bc_meta_put(a->t, BC_META_NEXT_SEGMENT, (uint64_t)bc_segment_number(a->seg) + 1, err));
   if (a->schema_changed || (a->flags & BC_COMMIT_RECOUNT))
     BC_RET(bc_meta_put(a->t, BC_META_SCHEMA, a->snapshot, err));
@@ -420,21 +542,24 @@ bc_status bc_commit_apply(bc_txn *t, const bc_segment *seg, const char *folder, 
                           bc_err *err)
 {
   bc_status st = BC_OK;
-  apply a = { .t = t, .seg = seg, .folder = folder, .uuid = uuid };
+  apply a = { .t = t, .seg = seg, .folder = folder, .uuid = uuid, .sources = bc_buf_empty(SIZE_MAX) };
   bc_commit_parts tail = { 0 };
   bc_cursor c = { bc_segment_schema(seg), 0, true };
   a.snapshot = bc_cur_u64(&c);
   BC_TRY(apply_grids(&a, &c, err));
   BC_TRY(apply_modalities(&a, &c, err));
   BC_TRY(apply_sources(&a, &c, err));
-  BC_TRY(read_tail(seg, &c, &tail, &a.flags, err));
+  BC_TRY(read_tail(seg, &c, &tail, err));
+  a.flags = tail.flags;
   BC_TRY(apply_drops(&a, tail.drops, err));
   BC_TRY(apply_tiles(&a, err));
   BC_TRY(apply_retired(&a, tail.retired, err));
   BC_TRY(put_usages(&a, err));
   BC_TRY(put_counters(&a, err));
+  BC_TRY(note_lost(&a, &tail, err));
 out:
   bc_free(a.usage);
   bc_free(a.touched);
+  bc_buf_dispose(&a.sources);
   return st;
 }

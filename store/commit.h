@@ -8,6 +8,12 @@
 
 #include "store/segment.h"
 
+/* Numbers first, first + 1 .. of segments. */
+typedef struct bc_run {
+  uint32_t first, n;
+} bc_run;
+#define BC_LIVE_MAX (UINT32_C(1) << 20) /* segments: of more no list is kept */
+
 /* The record while it is made; counts and pointers are borrowed. */
 typedef struct bc_commit {
   uint64_t snapshot; /* number of this commit */
@@ -24,6 +30,8 @@ typedef struct bc_commit {
   bc_bytes carried;   /* more sources, each as length and record: those that retired segments spoke of */
   uint32_t n_carried; /* how many */
   uint32_t flags;     /* BC_COMMIT_.. */
+  const bc_run *live; /* segments that are there after this commit, itself included, in ascending runs */
+  size_t n_live;
 } bc_commit;
 
 /* Tiles take the place of others without a change of any value: usage is kept up to date by differences, not
@@ -39,6 +47,9 @@ typedef struct bc_commit_parts {
   uint64_t n_drops;
   bc_bytes retired; /* n_retired x le32 */
   uint32_t n_retired;
+  uint32_t flags;
+  bc_bytes live; /* n_live x (le32 first, le32 n), checked; none: not known */
+  uint32_t n_live;
 } bc_commit_parts;
 typedef bc_status (*bc_commit_source_fn)(void *ctx, uint32_t id, bc_err *err);
 /* Pointers go into the segment; source (may be NULL) is called with the number of each source in the record.

@@ -15,8 +15,9 @@ static bc_status add_segment(void *ctx, bc_bytes key, bc_bytes value, bool *stop
 {
   bc_compaction *c = ctx;
   (void)stop;
-  if (key.n != 4 || value.n != 8) return BC_FAIL(err, BC_E_CORRUPT, "index: segments: run bctool reindex");
-  c->segs[c->n_segs++] = (bc_seg_state){ .id = bc_be32(key.p), .file_bytes = bc_le64(value.p) };
+  bc_segment_rec seg;
+  BC_RET(bc_segment_rec_get(key, value, &seg, err));
+  c->segs[c->n_segs++] = (bc_seg_state){ .id = seg.id, .file_bytes = seg.bytes };
   return BC_OK;
 }
 

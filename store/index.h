@@ -14,7 +14,7 @@
 
 #include "store/tile.h"
 
-/* Index value of a tile, 120 bytes on disk. */
+/* Index value of a tile, 128 bytes on disk. */
 typedef struct bc_tile_rec {
   uint32_t head_segment; /* where its directory entry stands */
   uint32_t segment;      /* where its payload lies: another one when equal tiles are stored once */
@@ -24,18 +24,28 @@ typedef struct bc_tile_rec {
   uint64_t head_offset;
   uint32_t head_bytes;
   uint32_t n_steps;
+  uint32_t first, last; /* of these, in seconds after the bucket's time: known even when the head is lost */
   bc_codec codec;
   uint64_t n_valid, n_missing, n_absent;
   double min, max, sum, sumsq;
 } bc_tile_rec;
 #define BC_TILE_KEY_BYTES 16
-#define BC_TILE_REC_BYTES 120
+#define BC_TILE_REC_BYTES 128
 
 bool bc_tile_key_equal(const bc_tile_key *a, const bc_tile_key *b);
 void bc_tile_key_put(const bc_tile_key *k, uint8_t out[BC_TILE_KEY_BYTES]);
 bc_status bc_tile_key_get(bc_bytes src, bc_tile_key *out, bc_err *err) BC_MUST_CHECK;
 void bc_tile_rec_put(const bc_tile_rec *r, uint8_t out[BC_TILE_REC_BYTES]);
 bc_status bc_tile_rec_get(bc_bytes src, bc_tile_rec *out, bc_err *err) BC_MUST_CHECK;
+
+/* What the index says of a segment. */
+typedef struct bc_segment_rec {
+  uint32_t id;
+  uint64_t bytes;     /* of the file; 0: its commit was never applied, the file was lost before */
+  bc_bytes sources;   /* le32 each, ascending: where the values of its tiles came from */
+  uint32_t n_sources; /* 0 also when there are more than BC_SEGMENT_SOURCES_MAX */
+} bc_segment_rec;
+#define BC_SEGMENT_SOURCES_MAX 16384u
 
 typedef enum bc_table { /* small tables; keys and values are bytes made by store.c */
                         BC_TABLE_META,
@@ -82,6 +92,12 @@ bc_status bc_txn_count(bc_txn *t, bc_table table, uint64_t *out, bc_err *err) BC
 typedef bc_status (*bc_pair_fn)(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err);
 bc_status bc_txn_each(bc_txn *t, bc_table table, bc_bytes from, bc_pair_fn each, void *ctx,
                       bc_err *err) BC_MUST_CHECK;
+
+/* Segments. sources of the record are borrowed from value. */
+bc_status bc_segment_rec_get(bc_bytes key, bc_bytes value, bc_segment_rec *out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_txn_segment_get(bc_txn *t, uint32_t id, bc_segment_rec *out, bc_err *err) BC_MUST_CHECK;
+bc_status bc_txn_segment_put(bc_txn *t, const bc_segment_rec *rec, bc_err *err) BC_MUST_CHECK;
+bc_status bc_txn_segment_del(bc_txn *t, uint32_t id, bc_err *err) BC_MUST_CHECK; /* absent is fine */
 
 /* Tiles. */
 bc_status bc_txn_tile_get(bc_txn *t, const bc_tile_key *key, bc_tile_rec *out, bc_err *err) BC_MUST_CHECK;

@@ -50,8 +50,10 @@ enum {
   REC_MAX = 88,
   REC_SUM = 96,
   REC_SUMSQ = 104,
-  REC_STEPS = 112, /* u32, then four zero bytes */
-  REC_END = 120
+  REC_STEPS = 112,
+  REC_FIRST = 116,
+  REC_LAST = 120, /* u32, then four zero bytes */
+  REC_END = 128
 };
 _Static_assert(REC_END == BC_TILE_REC_BYTES, "tile record layout");
 
@@ -75,12 +77,15 @@ void bc_tile_rec_put(const bc_tile_rec *r, uint8_t out[BC_TILE_REC_BYTES])
   bc_put_le_f64(out + REC_SUM, r->sum);
   bc_put_le_f64(out + REC_SUMSQ, r->sumsq);
   bc_put_le32(out + REC_STEPS, r->n_steps);
+  bc_put_le32(out + REC_FIRST, r->first);
+  bc_put_le32(out + REC_LAST, r->last);
 }
 
 bc_status bc_tile_rec_get(bc_bytes src, bc_tile_rec *out, bc_err *err)
 {
   const uint8_t *p = src.p;
-  if (src.n != BC_TILE_REC_BYTES || p[REC_CODEC] > BC_CODEC_LINEAR16)
+  const bool is_short = src.n == REC_LAST; /* as the first stores have it: without the last two fields */
+  if ((src.n != BC_TILE_REC_BYTES && !is_short) || p[REC_CODEC] > BC_CODEC_LINEAR16)
     return BC_FAIL(err, BC_E_CORRUPT, "index: a tile record of %zu bytes, codec %d: run bctool reindex",
                    src.n, src.n > REC_CODEC ? p[REC_CODEC] : -1);
   *out = (bc_tile_rec){
@@ -93,6 +98,8 @@ bc_status bc_tile_rec_get(bc_bytes src, bc_tile_rec *out, bc_err *err)
     .head_offset = bc_le64(p + REC_HEAD_OFFSET),
     .head_bytes = bc_le32(p + REC_HEAD_BYTES),
     .n_steps = bc_le32(p + REC_STEPS),
+    .first = is_short ? 0 : bc_le32(p + REC_FIRST),
+    .last = is_short ? 0 : bc_le32(p + REC_LAST),
     .codec = (bc_codec)p[REC_CODEC],
     .n_valid = bc_le64(p + REC_VALID),
     .n_missing = bc_le64(p + REC_MISSING),

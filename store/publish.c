@@ -105,15 +105,18 @@ static bc_status sum_segment(void *ctx, bc_bytes key, bc_bytes value, bool *stop
 {
   publishing *p = ctx;
   (void)stop;
-  if (key.n != 4 || value.n != 8) return BC_FAIL(err, BC_E_CORRUPT, "index: segments: run bctool reindex");
-  p->total += bc_le64(value.p);
+  bc_segment_rec seg;
+  BC_RET(bc_segment_rec_get(key, value, &seg, err));
+  p->total += seg.bytes;
   return BC_OK;
 }
 
 static bc_status each_segment(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
 {
+  bc_segment_rec seg;
   (void)stop;
-  return put_segment(ctx, bc_be32(key.p), bc_le64(value.p), err);
+  BC_RET(bc_segment_rec_get(key, value, &seg, err));
+  return put_segment(ctx, seg.id, seg.bytes, err);
 }
 
 /* ---- the folder ---- */

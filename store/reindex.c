@@ -112,6 +112,76 @@ static bc_status apply_all(bc_index *ix, bc_store *st, const bc_progress *progre
   return s;
 }
 
+/* ---- segments that later ones count on ---- */
+
+typedef struct missing {
+  const bc_store *st;
+  bc_txn *old; /* the index that is to go; NULL: lost or damaged */
+  void (*skipped)(void *, const char *);
+  void *ctx;
+  bc_reindex_report *report;
+} missing;
+
+/* One whose file is there was told of when it could not be applied. */
+static bc_status tell_missing(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  missing *m = ctx;
+  bc_segment_rec seg;
+  char name[BC_SEGMENT_NAME], text[160];
+  (void)stop;
+  BC_RET(bc_segment_rec_get(key, value, &seg, err));
+  if (seg.bytes > 0) return BC_OK;
+  bc_segment_rec known;
+  if (m->old != NULL && bc_txn_segment_get(m->old, seg.id, &known, NULL) == BC_OK && known.bytes > 0)
+    return BC_FAIL(
+        err, BC_E_CORRUPT,
+        "its index is whole and knows what was in segment %" PRIu32
+        ", which cannot be read: a new index would not. Run bctool verify, which names the files to "
+        "ingest again; to make a new one all the same, remove %s/" BC_INDEX " first",
+        seg.id, m->st->path);
+  bc_segment_name(seg.id, name);
+  char *path = bc_asprintf("%s/%s", m->st->segments, name);
+  if (path == NULL) return BC_FAIL(err, BC_E_NOMEM, "reindex: no memory");
+  const bool there = bc_os_exists(path);
+  bc_free(path);
+  if (there) return BC_OK;
+  (void)snprintf(text, sizeof text,
+                 "segment %" PRIu32 ": its file is missing, and what it held with it: run bctool verify",
+                 seg.id);
+  m->report->damaged++;
+  if (m->skipped != NULL) m->skipped(m->ctx, text);
+  return BC_OK;
+}
+
+/* The old index, when it is whole. */
+static bc_index *open_whole(const char *folder, bc_txn **t)
+{
+  bc_index *ix = NULL;
+  bc_txn *txn = NULL;
+  *t = NULL;
+  if (bc_index_open(folder, 0, &ix, NULL) != BC_OK) return NULL;
+  if (bc_index_check(ix, UINT64_MAX, NULL) == BC_OK && bc_txn_begin(ix, false, &txn, NULL) == BC_OK &&
+      bc_txn_check_digest(txn, NULL) == BC_OK) {
+    *t = txn;
+    return ix;
+  }
+  bc_txn_abort(txn);
+  bc_index_close(ix);
+  return NULL;
+}
+
+static bc_status count_missing(bc_index *ix, const char *old, missing *m, bc_err *err)
+{
+  bc_txn *t = NULL;
+  BC_RET(bc_txn_begin(ix, false, &t, err));
+  bc_index *before = open_whole(old, &m->old);
+  const bc_status st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, tell_missing, m, err);
+  bc_txn_abort(m->old);
+  bc_index_close(before);
+  bc_txn_abort(t);
+  return st;
+}
+
 /* ---- variables that no segment speaks of any more ---- */
 
 typedef struct gaps {
@@ -171,6 +241,7 @@ static bc_status rebuild(bc_store *store, const char *fresh, const char *old, co
   BC_TRY(bc_index_init(fresh, store->uuid, &store->grid, err));
   BC_TRY(bc_index_open(fresh, BC_INDEX_WRITE, &ix, err));
   BC_TRY(apply_all(ix, store, progress, skipped, ctx, report, err));
+  BC_TRY(count_missing(ix, index, &(missing){ store, NULL, skipped, ctx, report }, err));
   BC_TRY(fill_gaps(ix, err));
   bc_index_close(ix);
   ix = NULL;

@@ -150,11 +150,22 @@ out:
   return st;
 }
 
+/* Seconds after the bucket's time; 0 for a static tile, and for what cannot be in a bucket. */
+static uint32_t after_bucket(const bc_tile_head *h, uint32_t step)
+{
+  int64_t d = 0;
+
+  if (__builtin_sub_overflow(bc_tile_time(h, step), h->key.time, &d) || d < 0 || d > UINT32_MAX) return 0;
+  return (uint32_t)d;
+}
+
 /* The record of a tile from its head: statistics of all levels together. */
 static void rec_from_head(const bc_tile_head *h, bc_tile_rec *r)
 {
   r->codec = h->codec;
   r->n_steps = h->nt;
+  r->first = after_bucket(h, 0);
+  r->last = after_bucket(h, h->nt - 1);
   r->decoded = (uint64_t)h->nt * h->nl * h->ny * h->nx * bc_dtype_size(h->dtype);
   r->n_absent = h->n_absent;
   r->min = INFINITY;

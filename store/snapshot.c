@@ -139,9 +139,10 @@ static bc_status add_segment_bytes(void *ctx, bc_bytes key, bc_bytes value, bool
 {
   bc_store_info *info = ctx;
   (void)stop;
-  if (key.n != 4 || value.n != 8) return BC_FAIL(err, BC_E_CORRUPT, "index: segments: run bctool reindex");
+  bc_segment_rec seg;
+  BC_RET(bc_segment_rec_get(key, value, &seg, err));
   info->n_segments++;
-  info->segment_bytes += bc_le64(value.p);
+  info->segment_bytes += seg.bytes;
   return BC_OK;
 }
 
@@ -163,6 +164,11 @@ bc_status bc_snapshot_info(bc_snapshot *s, bc_store_info *out, bc_err *err)
 bc_status bc_snapshot_usage(bc_snapshot *s, uint16_t modality, bc_usage *out, bc_err *err)
 {
   return bc_get_usage(s->txn, modality, out, err);
+}
+
+bc_status bc_snapshot_segment(bc_snapshot *s, uint32_t id, bc_segment_rec *out, bc_err *err)
+{
+  return bc_txn_segment_get(s->txn, id, out, err);
 }
 
 bc_status bc_snapshot_source(bc_snapshot *s, uint32_t id, bc_source_rec *out, bc_err *err)
@@ -205,13 +211,10 @@ bool bc_snapshot_is_retired(const bc_snapshot *s, uint32_t segment)
 {
   bc_txn *t = NULL;
   uint64_t now = 0;
-  uint8_t key[4];
-  bc_bytes v;
-  bc_put_be32(key, segment);
+  bc_segment_rec rec;
   if (bc_txn_begin(s->st->ix, false, &t, NULL) != BC_OK) return false;
-  const bool retired =
-      bc_meta_get(t, BC_META_SNAPSHOT, &now, NULL) == BC_OK && now != s->id &&
-      bc_txn_get(t, BC_TABLE_SEGMENTS, (bc_bytes){ key, sizeof key }, &v, NULL) == BC_E_NOTFOUND;
+  const bool retired = bc_meta_get(t, BC_META_SNAPSHOT, &now, NULL) == BC_OK && now != s->id &&
+                       bc_txn_segment_get(t, segment, &rec, NULL) == BC_E_NOTFOUND;
   bc_txn_abort(t);
   return retired;
 }

@@ -32,6 +32,8 @@ bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *o
 bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
                            bc_err *err) BC_MUST_CHECK;
 bc_store *bc_snapshot_store(bc_snapshot *s);
+/* What the index says of a segment; sources are borrowed. BC_E_NOTFOUND: no such segment is in force. */
+bc_status bc_snapshot_segment(bc_snapshot *s, uint32_t id, bc_segment_rec *out, bc_err *err) BC_MUST_CHECK;
 /* True when a later commit has retired this segment: what this snapshot says of it is history. */
 bool bc_snapshot_is_retired(const bc_snapshot *s, uint32_t segment);
 /* A segment that this snapshot needs has been retired meanwhile: take a new snapshot and plan again. */
@@ -56,6 +58,9 @@ bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id,
 size_t bc_writer_modalities(const bc_writer *w);
 void bc_writer_truncate_modalities(bc_writer *w, size_t n);
 const bc_modality *bc_writer_get_modality(const bc_writer *w, uint16_t id);
+/* A source of that hash, whatever was requested of it. BC_E_NOTFOUND without text when there is none. */
+bc_status bc_writer_find_file(bc_writer *w, const uint8_t hash[16], bc_source_rec *out,
+                              bc_err *err) BC_MUST_CHECK;
 /* BC_E_NOTFOUND without text when there is no source of that hash and request. */
 bc_status bc_writer_find_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out,
                                 bc_err *err) BC_MUST_CHECK;

@@ -136,6 +136,9 @@ uint64_t bc_encoder_memory(uint64_t values);
  * bytes. What bc_tile_read gives back is the input bit for bit (packed input: its decoded float32), unless
  * precision. BC_MODE_RAW with packed input stores the decoded float32, and never makes a constant tile.
  */
+/* A head for a tile that cannot be read: its steps and levels (of in) over the box, all values missing. */
+bc_status bc_tile_missing_head(const bc_tile_in *in, bc_buf *head, bc_err *err) BC_MUST_CHECK;
+
 bc_status bc_tile_encode(bc_encoder *e, const bc_tile_in *in, const bc_codec_opts *opts, bc_buf *head,
                          bc_buf *payload, bc_err *err) BC_MUST_CHECK;
 

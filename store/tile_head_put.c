@@ -3,6 +3,8 @@
  */
 #include "store/tile_int.h"
 
+#include <math.h>
+
 static bool evenly_spaced(const bc_tile_in *in, int64_t *step)
 {
   int64_t d = 0;
@@ -92,4 +94,27 @@ bc_status bc_tile_head_put(const bc_tile_job *j, uint64_t n_absent, uint64_t pay
     return BC_FAIL(err, BC_E_RANGE, "a tile head of %zu bytes is too large: use shorter buckets", n);
   bc_put_le32(head->p + base + BC_TH_BYTES_OFF, (uint32_t)n);
   return bc_buf_u64(head, bc_hash64(head->p + base, n - BC_TH_HASH_BYTES), err);
+}
+
+bc_status bc_tile_missing_head(const bc_tile_in *in, bc_buf *head, bc_err *err)
+{
+  bc_status st;
+  bc_encoder *e = bc_calloc(1, sizeof *e);
+  const bc_tile_job j = {
+    .e = e, .in = in, .codec = BC_CODEC_CONST, .const_bits = bc_value_bits(__builtin_nanf(""))
+  };
+
+  if (e == NULL || in->nl > BC_TILE_MAX_NL)
+    st = BC_FAIL(err, BC_E_NOMEM, "no memory for a head of %u levels", in->nl);
+  else {
+    for (uint32_t l = 0; l < in->nl; l++)
+      e->stats[l] = (bc_level_stats){ .n_missing = (uint64_t)in->nt * in->ny * in->nx,
+                                      .min = INFINITY,
+                                      .max = -INFINITY };
+    st = bc_tile_head_put(
+        &j, (uint64_t)in->nt * in->nl * ((uint64_t)in->cell_ny * in->cell_nx - (uint64_t)in->ny * in->nx), 0,
+        head, err);
+  }
+  bc_free(e);
+  return st;
 }

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "store/commit.h"
+#include "store/remedy.h"
 #include "store/store_int.h"
 
-#define TEXT_MAX  ((size_t)1 << 20)
-#define HOLES_MAX (UINT64_C(1) << 20)
+#define TEXT_MAX ((size_t)1 << 21)
 
 /* Everything that verify carries along. */
 typedef struct check {
@@ -20,11 +20,8 @@ typedef struct check {
   uint64_t total; /* bytes to look at */
   bc_decoder *decoder;
   bc_buf block; /* decoded values that nobody looks at */
-  bc_buf what, command, source;
-  uint8_t *from; /* by source: the damaged thing holds values of it */
-  uint32_t n_sources;
-  uint32_t held_by; /* from is what this segment held; 0: something else */
-  bool needed;      /* held_by: a tile is in it */
+  bc_buf what;
+  bc_remedy remedy;
 } check;
 
 static bool is_damage(bc_status st) { return st <= BC_E_CORRUPT && st > BC_E_IO; }
@@ -36,161 +33,16 @@ static bc_status cancelled(const check *c, bc_err *err)
   return BC_FAIL(err, BC_E_CANCELLED, "interrupted");
 }
 
-/* ---- which files would bring it back ---- */
-
-static void add_heads_sources(check *c, const bc_tile_head *h)
-{
-  for (uint32_t i = 0; i < h->n_sources; i++)
-    if (bc_tile_source(h, i) < c->n_sources) c->from[bc_tile_source(h, i)] = 1;
-}
-
-static bool any_source(const check *c)
-{
-  return c->n_sources > 0 && memchr(c->from, 1, c->n_sources) != NULL;
-}
-
-static bc_status add_source(void *ctx, uint32_t id, bc_err *err)
-{
-  check *c = ctx;
-  (void)err;
-  if (id < c->n_sources) c->from[id] = 1;
-  return BC_OK;
-}
-
-/* The heads of a segment's tiles, as the index points to them: they have their own checksums, so that those
- * that are whole can be believed whatever happened to the rest of the file. */
-typedef struct held {
-  check *c;
-  uint32_t segment;
-  bc_map map;
-  bool lost;   /* a head cannot be read */
-  bool needed; /* a tile is here, or its payload */
-} held;
-
-static bc_status add_held(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
-{
-  held *h = ctx;
-  bc_tile_rec rec;
-  bc_tile_head head;
-  bc_bytes b;
-  (void)key;
-  (void)stop;
-  (void)err;
-  if (bc_tile_rec_get(value, &rec, NULL) != BC_OK) return BC_OK;
-  h->needed = h->needed || rec.head_segment == h->segment || (rec.segment == h->segment && rec.stored > 0);
-  if (rec.head_segment != h->segment) return BC_OK;
-  if (bc_bytes_sub((bc_bytes){ h->map.p, h->map.n }, rec.head_offset, rec.head_bytes, &b) &&
-      bc_tile_head_parse(b, &head, NULL) == BC_OK)
-    add_heads_sources(h->c, &head);
-  else
-    h->lost = true;
-  return BC_OK;
-}
-
-/* Sources that no other segment speaks of: what is left when nothing of this one can be read. */
-static bc_status forget_others(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
-{
-  held *h = ctx;
-  bc_segment *seg = NULL;
-  bc_commit_parts parts;
-  uint8_t *all = h->c->from;
-  (void)value;
-  (void)stop;
-  (void)err;
-  if (key.n != 4 || bc_be32(key.p) == h->segment) return BC_OK;
-  if (bc_segment_open(h->c->st->segments, bc_be32(key.p), h->c->st->uuid, false, &seg, NULL) != BC_OK)
-    return BC_OK;
-  uint8_t *others = bc_calloc((size_t)h->c->n_sources + 1, 1);
-  if (others != NULL) {
-    h->c->from = others;
-    (void)!bc_commit_parts_of(seg, &parts, add_source, h->c, NULL);
-    h->c->from = all;
-    for (uint32_t i = 0; i < h->c->n_sources; i++)
-      if (others[i]) all[i] = 0;
-  }
-  bc_free(others);
-  bc_segment_unref(seg);
-  return BC_OK;
-}
-
-/* Sets from to the sources whose values a segment holds. */
-static void find_held(check *c, uint32_t segment)
-{
-  char name[BC_SEGMENT_NAME];
-  held h = { .c = c, .segment = segment };
-  if (c->held_by == segment) return;
-  c->held_by = segment;
-  memset(c->from, 0, c->n_sources);
-  bc_segment_name(segment, name);
-  char *path = bc_asprintf("%s/%s", c->st->segments, name);
-  if (path != NULL) (void)!bc_os_map_ro(path, &h.map, NULL);
-  bc_free(path);
-  (void)!bc_txn_each(c->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, add_held, &h, NULL);
-  bc_os_unmap(&h.map);
-  c->needed = h.needed;
-  if (!h.needed || (!h.lost && any_source(c))) return;
-  bc_segment *seg = NULL;
-  bc_commit_parts parts;
-  if (bc_segment_open(c->st->segments, segment, c->st->uuid, false, &seg, NULL) == BC_OK)
-    (void)!bc_commit_parts_of(seg, &parts, add_source, c, NULL);
-  bc_segment_unref(seg);
-  if (any_source(c)) return;
-  memset(c->from, 1, c->n_sources);
-  (void)!bc_txn_each(c->snap->txn, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, forget_others, &h, NULL);
-}
-
 /* ---- telling ---- */
 
-/* As a shell takes it. */
-static bc_status put_word(bc_buf *b, const char *word, bc_err *err)
-{
-  static const char k_plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=+,:@%-";
-  const size_t n = strlen(word);
-  if (n > 0 && strspn(word, k_plain) == n)
-    return bc_buf_printf(b, err, " %s%s", *word == '-' ? "./" : "", word);
-  BC_RET(bc_buf_printf(b, err, " '"));
-  for (; *word != '\0'; word++)
-    BC_RET(*word == '\'' ? bc_buf_printf(b, err, "'\\''") : bc_buf_put(b, word, 1, err));
-  return bc_buf_printf(b, err, "'");
-}
-
-/* "bctool ingest netcdf STORE FILE.. --replace" for the sources in from; nothing when there are none. */
-static bc_status make_command(check *c, bc_err *err)
-{
-  bool any = false;
-  c->command.n = c->source.n = 0;
-  if (c->held_by != 0 && !c->needed) { /* what was in it is elsewhere by now */
-    BC_RET(bc_buf_printf(&c->command, err, "bctool compact"));
-    BC_RET(put_word(&c->command, c->st->path, err));
-  }
-  for (uint32_t i = 0; i < c->n_sources; i++) {
-    bc_source_rec src;
-    if (!c->from[i] || bc_snapshot_source(c->snap, i, &src, NULL) != BC_OK) continue;
-    if (!any) {
-      BC_RET(bc_buf_printf(&c->command, err, "bctool ingest netcdf"));
-      BC_RET(put_word(&c->command, c->st->path, err));
-      BC_RET(bc_buf_printf(&c->source, err, "%s", src.name));
-    }
-    any = true;
-    BC_RET(put_word(&c->command, src.name, err));
-  }
-  if (any) BC_RET(bc_buf_printf(&c->command, err, " --replace"));
-  BC_RET(bc_buf_put(&c->source, "", 1, err));
-  return bc_buf_put(&c->command, "", 1, err);
-}
-
+/* The remedy was found before. */
 static bc_status tell(check *c, bc_damage *d, const char *where, const char *why, bc_err *err)
 {
-  BC_RET(make_command(c, err));
-  d->source = (const char *)c->source.p;
-  d->command = (const char *)c->command.p;
+  d->source = bc_remedy_source(&c->remedy);
+  d->command = bc_remedy_command(&c->remedy);
   c->what.n = 0;
   BC_RET(bc_buf_printf(&c->what, err, "%s%s%s", where, where[0] != '\0' ? ": " : "", why));
   if (d->command[0] != '\0') BC_RET(bc_buf_printf(&c->what, err, "; to mend it: %s", d->command));
-  if (d->command[0] != '\0' && !d->has_tile && c->needed) {
-    BC_RET(bc_buf_printf(&c->what, err, ", then: bctool compact"));
-    BC_RET(put_word(&c->what, c->st->path, err));
-  }
   BC_RET(bc_buf_put(&c->what, "", 1, err));
   d->what = (const char *)c->what.p;
   c->report->damaged++;
@@ -201,19 +53,22 @@ static bc_status tell(check *c, bc_damage *d, const char *where, const char *why
 /* A finding about a whole file: what it held comes back with the sources it came from. */
 static bc_status tell_segment(check *c, bc_damage *d, const char *why, bc_err *err)
 {
-  find_held(c, d->segment);
+  BC_RET(bc_remedy_of_segment(&c->remedy, d->segment, err));
   return tell(c, d, "", why, err);
 }
 
 static bc_status tell_index(check *c, const bc_err *e, bc_err *err)
 {
   bc_damage d = { .code = e->code };
-  if (c->n_sources > 0) memset(c->from, 0, c->n_sources);
-  c->held_by = 0;
+  BC_RET(bc_remedy_none(&c->remedy, err));
   return tell(c, &d, "", e->msg, err);
 }
 
 /* ---- segments ---- */
+
+static const char k_unknown[] =
+    ", and the index was made anew without it. What it held is not certain: ingest all files again with "
+    "--replace, in the order in which they came, then run bctool compact";
 
 static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
 {
@@ -221,25 +76,36 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
   bc_status st = BC_OK;
   bc_segment *seg = NULL;
   bc_err e = { .msg = "" };
-  char what[160];
+  char what[400];
   (void)stop;
   BC_RET(cancelled(c, err));
-  if (key.n != 4 || value.n != 8) return BC_FAIL(err, BC_E_CORRUPT, "index: segments: run bctool reindex");
-  bc_damage d = { .segment = bc_be32(key.p) };
+  bc_segment_rec rec;
+  BC_RET(bc_segment_rec_get(key, value, &rec, err));
+  bc_damage d = { .segment = rec.id };
   c->report->segments++;
   d.code = bc_segment_open(c->st->segments, d.segment, c->st->uuid, c->full, &seg, &e);
   if (d.code == BC_E_NOMEM) return BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
   if (d.code == BC_E_NOTFOUND && bc_snapshot_is_retired(c->snap, d.segment))
     return BC_OK; /* compacted meanwhile */
   if (d.code == BC_E_NOTFOUND) {
-    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": its file is missing", d.segment);
+    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": its file is missing%s", d.segment,
+                   rec.bytes > 0 ? "" : k_unknown);
     d.code = BC_E_CORRUPT;
     return tell_segment(c, &d, what, err);
   }
+  if (d.code != BC_OK && !is_damage(d.code)) { /* not to be read by us, now: nothing is known of it */
+    if (err != NULL) *err = e;
+    return d.code;
+  }
   if (d.code != BC_OK) return tell_segment(c, &d, e.msg, err);
-  if (bc_segment_bytes(seg) != bc_le64(value.p)) {
+  if (rec.bytes == 0) {
+    (void)snprintf(what, sizeof what,
+                   "segment %" PRIu32 ": the index was made anew without it: run bctool reindex", d.segment);
+    d.code = BC_E_CORRUPT;
+    BC_TRY(tell_segment(c, &d, what, err));
+  } else if (bc_segment_bytes(seg) != rec.bytes) {
     (void)snprintf(what, sizeof what, "segment %" PRIu32 ": %" PRIu64 " bytes, the index says %" PRIu64,
-                   d.segment, bc_segment_bytes(seg), bc_le64(value.p));
+                   d.segment, bc_segment_bytes(seg), rec.bytes);
     d.code = BC_E_CORRUPT;
     BC_TRY(tell_segment(c, &d, what, err));
   }
@@ -306,12 +172,10 @@ static bc_status tell_tile(check *c, bc_damage *d, const bc_tile_key *key, const
   d->time = key->time;
   if (head == NULL) {
     d->segment = rec->head_segment;
-    find_held(c, rec->head_segment);
+    BC_RET(bc_remedy_of_lost_tile(&c->remedy, rec->head_segment, err));
     return tell(c, d, "", why->msg, err);
   }
-  c->held_by = 0;
-  memset(c->from, 0, c->n_sources);
-  add_heads_sources(c, head);
+  BC_RET(bc_remedy_of_tile(&c->remedy, head, err));
   return tell(c, d, bc_snapshot_tile_text(c->snap, key, where, sizeof where), why->msg, err);
 }
 
@@ -334,9 +198,12 @@ static bc_status check_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_
   const bool opened = d.code == BC_OK;
   if (bc_is_stale(d.code, &e)) return BC_OK; /* its values are in another segment by now */
   if (opened) d.code = check_bytes(c, &tile, &e);
-  if (d.code == BC_E_NOMEM)
+  if (d.code == BC_E_NOMEM) {
     st = BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
-  else if (d.code != BC_OK)
+  } else if (d.code != BC_OK && d.code != BC_E_NOTFOUND && !is_damage(d.code)) {
+    st = d.code;
+    if (err != NULL) *err = e;
+  } else if (d.code != BC_OK)
     st = tell_tile(c, &d, &key, &rec, opened ? &tile.head : NULL, &e, err);
   if (opened) bc_tile_close(&tile);
   if (c->progress != NULL && c->progress->tick != NULL)
@@ -359,11 +226,7 @@ static uint64_t stored_bytes(check *c)
 static bc_status prepare(check *c, bc_err *err)
 {
   BC_RET(bc_snapshot_open(c->st, &c->snap, err));
-  uint64_t stored = 0; /* the counter may be damaged: there are not many more numbers than sources */
-  BC_RET(bc_txn_count(c->snap->txn, BC_TABLE_SOURCES, &stored, err));
-  c->n_sources = (uint32_t)BC_MIN(bc_snapshot_source_limit(c->snap), stored + HOLES_MAX);
-  c->from = bc_calloc((size_t)c->n_sources + 1, 1);
-  if (c->from == NULL) return BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
+  BC_RET(bc_remedy_init(&c->remedy, c->snap, err));
   return bc_decoder_open(&c->decoder, err);
 }
 
@@ -386,7 +249,8 @@ bc_status bc_store_verify(bc_store *store, bool full, void (*found)(void *ctx, c
   bc_err e = { .msg = "" };
   memset(report, 0, sizeof *report);
   c.block = bc_buf_empty((size_t)1 << 26);
-  c.what = c.command = c.source = bc_buf_empty(TEXT_MAX);
+  c.what = bc_buf_empty(TEXT_MAX);
+  c.remedy = (bc_remedy){ .source_text = bc_buf_empty(1), .command_text = bc_buf_empty(1) };
   bc_status st = bc_store_check_process(store, &e);
   if (st == BC_OK) st = look(&c, &e);
   if (is_damage(st)) /* of the index: without it there is nothing to look at */
@@ -395,9 +259,7 @@ bc_status bc_store_verify(bc_store *store, bool full, void (*found)(void *ctx, c
   bc_decoder_close(c.decoder);
   bc_buf_dispose(&c.block);
   bc_buf_dispose(&c.what);
-  bc_buf_dispose(&c.command);
-  bc_buf_dispose(&c.source);
-  bc_free(c.from);
+  bc_remedy_dispose(&c.remedy);
   bc_snapshot_close(c.snap);
   return st;
 }

@@ -229,6 +229,34 @@ bc_status bc_writer_find_source(bc_writer *w, const bc_source_rec *def, bc_sourc
   return st;
 }
 
+typedef struct file_search {
+  const uint8_t *hash;
+  bool found;
+  uint32_t id;
+} file_search;
+
+static bc_status first_of_hash(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  file_search *s = ctx;
+  *stop = true;
+  if (key.n != BC_SOURCE_KEY || value.n != 4)
+    return BC_FAIL(err, BC_E_CORRUPT, "index: sources: run bctool reindex");
+  s->found = memcmp(key.p, s->hash, 16) == 0;
+  s->id = bc_be32(value.p);
+  return BC_OK;
+}
+
+bc_status bc_writer_find_file(bc_writer *w, const uint8_t hash[16], bc_source_rec *out, bc_err *err)
+{
+  file_search s = { .hash = hash };
+  bc_txn *t = NULL;
+  BC_RET(bc_txn_begin(w->st->ix, false, &t, err));
+  bc_status st = bc_txn_each(t, BC_TABLE_SOURCE_HASH, (bc_bytes){ hash, 16 }, first_of_hash, &s, err);
+  if (st == BC_OK) st = s.found ? bc_get_source(t, s.id, out, err) : BC_E_NOTFOUND;
+  bc_txn_abort(t);
+  return st;
+}
+
 bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out, bc_err *err)
 {
   const bc_status st = bc_writer_find_source(w, def, out, err);

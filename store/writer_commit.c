@@ -20,9 +20,68 @@ static bc_status speak_of(const bc_writer *w, const bc_modality ***out, size_t *
   return BC_OK;
 }
 
+/* ---- segments that are there after the commit ---- */
+
+typedef struct live {
+  const bc_writer *w;
+  bc_run *runs;
+  size_t n, cap;
+  uint64_t sum;
+} live;
+
+static bc_status add_live(live *l, uint32_t id, bc_err *err)
+{
+  bc_run *last = l->n == 0 ? NULL : &l->runs[l->n - 1];
+  l->sum++;
+  if (last != NULL && last->first + last->n == id) {
+    last->n++;
+    return BC_OK;
+  }
+  if (l->n == l->cap) {
+    const size_t cap = l->cap == 0 ? 16 : 2 * l->cap;
+    bc_run *p = bc_realloc(l->runs, cap * sizeof *p);
+    if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
+    l->runs = p;
+    l->cap = cap;
+  }
+  l->runs[l->n++] = (bc_run){ id, 1 };
+  return BC_OK;
+}
+
+static bool is_retired(const bc_writer *w, uint32_t id)
+{
+  for (size_t i = 0; i < w->n_retired; i++)
+    if (w->retired[i] == id) return true;
+  return false;
+}
+
+static bc_status each_live(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  live *l = ctx;
+  bc_segment_rec seg;
+  (void)stop;
+  BC_RET(bc_segment_rec_get(key, value, &seg, err));
+  return is_retired(l->w, seg.id) ? BC_OK : add_live(l, seg.id, err);
+}
+
+static bc_status list_live(const bc_writer *w, live *l, bc_err *err)
+{
+  bc_txn *t = NULL;
+  *l = (live){ .w = w };
+  BC_RET(bc_txn_begin(w->st->ix, false, &t, err));
+  bc_status st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, each_live, l, err);
+  bc_txn_abort(t);
+  if (st == BC_OK) st = add_live(l, w->next_segment, err);
+  if (l->sum > BC_LIVE_MAX) l->n = 0;
+  return st;
+}
+
+/* ---- the commit ---- */
+
 static bc_status publish_segment(bc_writer *w, bc_err *err)
 {
   bc_status st = BC_OK;
+  live l = { 0 };
   bc_buf record = bc_buf_empty((size_t)1 << 32);
   const bc_modality **mods = NULL;
   bc_commit c = { .snapshot = w->snapshot + 1,
@@ -41,11 +100,15 @@ static bc_status publish_segment(bc_writer *w, bc_err *err)
   }
   BC_TRY(speak_of(w, &mods, &c.n_modalities, err));
   c.modalities = mods;
+  BC_TRY(list_live(w, &l, err));
+  c.live = l.runs;
+  c.n_live = l.n;
   BC_TRY(bc_writer_open_segment(w, err));
   BC_TRY(bc_commit_encode(&c, &record, err));
   BC_TRY(bc_segw_finish(w->seg, (bc_bytes){ record.p, record.n }, err));
 out:
   bc_free(mods);
+  bc_free(l.runs);
   bc_buf_dispose(&record);
   return st;
 }

@@ -30,6 +30,8 @@ def commit_record(data):
     out["drops"] = [b.raw(16) for _ in range(b.take("Q"))]
     out["retired"] = [b.take("I") for _ in range(b.take("I"))]
     out["flags"] = b.take("I") if b.at < len(b.data) else 0
+    runs = [(b.take("I"), b.take("I")) for _ in range(b.take("I"))] if b.at < len(b.data) else []
+    out["live"] = [first + i for first, n in runs for i in range(n)]
     need(b.at == len(b.data) and out["flags"] < 4, "commit record")
     return out
 
@@ -71,8 +73,14 @@ def same_as_segments(store):
         assert listed[head_seg, head_at] == (seg, offset, stored, digest, head)
     for key, value in store.tables["segments"].items():
         segment = store.segment(struct.unpack(">I", key)[0])
-        assert len(segment.data) == struct.unpack("<Q", value)[0]
+        assert len(segment.data) == struct.unpack_from("<Q", value)[0]
         assert commit_record(segment.schema)["snapshot"] <= store.meta["snapshot"]
+        if len(value) > 8:  # stores of the first day have only the length
+            sources = {s for *_, head_at, n in segment.tiles() for s in Tile(segment.data[head_at : head_at + n]).sources}
+            assert list(struct.unpack_from(f"<{(len(value) - 8) // 4}I", value, 8)) == sorted(sources)
+    last = max(struct.unpack(">I", k)[0] for k in store.tables["segments"])
+    live = commit_record(store.segment(last).schema)["live"]
+    assert live in ([], sorted(struct.unpack(">I", k)[0] for k in store.tables["segments"]))
 
 
 def test_fresh_store(bct, mkcube, tmp_path):
@@ -119,7 +127,7 @@ def test_golden_tile(head):
 def test_golden_segment():
     segment = Segment(GOLDEN / "0000000005.seg", bytes.fromhex("3f2b8c1e5d1a4f609f0e0a9b6a3c7d11"))
     record = commit_record(segment.schema)
-    assert (record["snapshot"], record["retired"], record["flags"]) == (4, [3], 2)
+    assert (record["snapshot"], record["retired"], record["flags"], record["live"]) == (4, [3], 2, [1, 2, 4, 5])
     assert record["modalities"][0]["name"] == "t" and record["modalities"][0]["levels"] == [850, 500]
     tiles = list(segment.tiles())
     for (seg, offset, stored, digest, at, n), name in zip(tiles, ["packed", "constant", "raw"]):
@@ -137,7 +145,7 @@ def test_golden_records():
             cell, time, modality, part = map(int, words[1:5])
             assert bytes.fromhex(words[5]) == struct.pack(">IQHH", cell, time + 2**63, modality, part)
     records = {x.split()[0]: bytes.fromhex(x.split()[-1]) for x in lines}
-    assert len(records["record"]) == 120 and records["record"][52] == 3
+    assert len(records["record"]) == 128 and records["record"][52] == 3
     assert grid_record(records["grid"])["ny"] == 73
     assert modality_record(records["modality"])["attrs"]["valid_min"] == ("100", 1)
     assert source_record(records["source"])["name"] == "t_2019-03.nc"

@@ -117,7 +117,7 @@ Test(damage, every_flipped_byte_of_a_segment_is_found, .timeout = TIMEOUT)
         flip(path, at, (at + (size_t)pass) % 2 ? 0x80 : 0x01);
         cr_assert_gt(findings(&f, true, &s), 0, "byte %zu of %zu in segment %d: not found", at, b.n, seg);
         cr_assert(strstr(s.what, "segment") != NULL || strstr(s.what, ".seg") != NULL, "%s", s.what);
-        cr_assert(strstr(s.what, "bctool ingest netcdf") != NULL && strstr(s.what, "--replace") != NULL,
+        cr_assert(strstr(s.what, "bctool ingest netcdf") != NULL && strstr(s.what, "--mend") != NULL,
                   "%zu: %s", at, s.what);
         cr_assert_not_null(strstr(s.command, seg == 1 ? "'a file.nc'" : " b.nc"), "byte %zu: %s", at,
                            s.command);
@@ -145,7 +145,7 @@ Test(damage, segments_cut_at_every_64_bytes, .timeout = TIMEOUT)
     write_file(path, b.p, n);
     cr_assert_gt(findings(&f, false, &s), 0, "cut to %zu: a quick look finds nothing", n);
     cr_assert_not_null(strstr(s.what, "0000000001.seg"), "%s", s.what);
-    cr_assert_not_null(strstr(s.command, "'a file.nc' --replace"), "cut to %zu: %s", n, s.command);
+    cr_assert_not_null(strstr(s.command, "'a file.nc' --mend"), "cut to %zu: %s", n, s.command);
     cr_assert_gt(findings(&f, true, &s), 0);
   }
   write_file(path, b.p, b.n);
@@ -254,7 +254,7 @@ Test(damage, a_lost_segment_and_a_damaged_head)
   cr_expect_eq(s.tiles, 1);
   cr_assert_eq(unlink(path), 0);
   cr_expect_eq(findings(&f, false, &s), 1);
-  cr_expect_not_null(strstr(s.command, "'a file.nc' --replace"), "%s", s.command);
+  cr_expect_not_null(strstr(s.command, "'a file.nc' --mend"), "%s", s.command);
   cr_expect_eq(findings(&f, true, &s), 1 + 8);
   FAILS(BC_E_CORRUPT, ask(&f, "surface/t2m", false, &a, &err));
   names_the_tile(err.msg, "surface/t2m", false);
@@ -265,6 +265,16 @@ Test(damage, a_lost_segment_and_a_damaged_head)
   fixture_remove(&f);
 }
 
+static void compact(const fixture *f)
+{
+  bc_err err = { 0 };
+  bc_store *st = NULL;
+  bc_compact_report rep;
+  OK(bc_store_open(f->path, BC_OPEN_WRITE, &st, &err));
+  OK(bc_store_compact(st, NULL, NULL, &rep, &err));
+  bc_store_close(st);
+}
+
 /* What is gone with a segment does not take the others with it. */
 Test(damage, reindex_without_a_segment_keeps_the_rest)
 {
@@ -273,10 +283,15 @@ Test(damage, reindex_without_a_segment_keeps_the_rest)
   answer a;
   said s;
   bc_reindex_report rep;
-  char *path = in(&f, "segments/0000000001.seg");
+  char *path = in(&f, "segments/0000000001.seg"), *index = in(&f, "index");
   cr_assert_eq(unlink(path), 0);
+  FAILS(BC_E_CORRUPT, bc_store_reindex(f.path, NULL, NULL, NULL, &rep, &err)); /* the old one knows more */
+  cr_expect_not_null(strstr(err.msg, "segment 1"), "%s", err.msg);
+  bc_os_remove_tree(index);
   OK(bc_store_reindex(f.path, NULL, NULL, NULL, &rep, &err));
-  cr_expect_eq(findings(&f, true, &s), 0, "%s", s.what);
+  cr_expect_eq(rep.damaged, 1);
+  cr_expect_eq(findings(&f, true, &s), 1, "%s", s.what);
+  cr_expect_not_null(strstr(s.what, "segment 1: its file is missing"), "%s", s.what);
   OK(ask(&f, "surface/d2m", false, &a, &err));
   cr_expect_eq(a.nans, 0);
   bc_store *st = NULL;
@@ -285,7 +300,10 @@ Test(damage, reindex_without_a_segment_keeps_the_rest)
   bc_store_close(st);
   OK(ask(&f, "surface/t2m", false, &a, &err));
   cr_expect(a.values == HOURS * 4 * W_NODES && a.nans == 0);
+  cr_expect_eq(findings(&f, true, &s), 1, "%s", s.what);
+  compact(&f);
   cr_expect_eq(findings(&f, true, &s), 0, "%s", s.what);
+  bc_free(index);
   bc_free(path);
   fixture_remove(&f);
 }

@@ -331,6 +331,8 @@ static bc_tile_rec record(void)
                         .head_offset = 8192,
                         .head_bytes = 304,
                         .n_steps = 6,
+                        .first = 3600,
+                        .last = 21600,
                         .codec = BC_CODEC_LINEAR16,
                         .n_valid = 1000,
                         .n_missing = 24,
@@ -413,6 +415,7 @@ static bc_buf commit_record(void)
   const bc_source_rec s = source();
   const bc_tile_key drop = { 77, MARCH, 5, 0 };
   const uint32_t retired = 3;
+  const bc_run live[] = { { 1, 2 }, { 4, 2 } };
   const bc_commit c = { .snapshot = 4,
                         .grids = &g,
                         .n_grids = 1,
@@ -424,7 +427,9 @@ static bc_buf commit_record(void)
                         .n_drops = 1,
                         .retired = &retired,
                         .n_retired = 1,
-                        .flags = BC_COMMIT_RECOUNT };
+                        .flags = BC_COMMIT_RECOUNT,
+                        .live = live,
+                        .n_live = 2 };
   OK(bc_commit_encode(&c, &out, &err));
   bc_modality_dispose(&m);
   return out;

@@ -41,6 +41,8 @@ Test(index, records_round_trip_and_bad_ones_are_refused)
                           .head_offset = 6,
                           .head_bytes = 7,
                           .n_steps = 8,
+                          .first = 21,
+                          .last = UINT32_MAX,
                           .codec = BC_CODEC_LINEAR16,
                           .n_valid = 9,
                           .n_missing = 10,
@@ -55,6 +57,8 @@ Test(index, records_round_trip_and_bad_ones_are_refused)
   cr_expect(out.codec == in.codec && out.n_absent == 11 && out.min == -1.5 && out.max == INFINITY &&
             out.sumsq == 5e-324);
   FAILS(BC_E_CORRUPT, bc_tile_rec_get((bc_bytes){ b, sizeof b - 1 }, &out, &err));
+  OK(bc_tile_rec_get((bc_bytes){ b, 120 }, &out, &err)); /* of the first stores */
+  cr_expect(out.n_steps == 8 && out.first == 0 && out.last == 0 && out.sumsq == 5e-324);
   b[52] = 9;
   FAILS(BC_E_CORRUPT, bc_tile_rec_get((bc_bytes){ b, sizeof b }, &out, &err));
   FAILS(BC_E_CORRUPT, bc_tile_key_get((bc_bytes){ b, 15 }, &(bc_tile_key){ 0 }, &err));

@@ -20,7 +20,7 @@ typedef struct ingest_args {
   double precision;
   uint64_t memory;
   int32_t threads;
-  bool replace, is_static, keep_going, dry_run, json;
+  bool replace, mend, is_static, keep_going, dry_run, json;
 } ingest_args;
 
 static const bct_opt k_opts[] = {
@@ -37,6 +37,8 @@ static const bct_opt k_opts[] = {
           "put values that are off the store's grid onto it; mean is area-weighted"),
   BCT_OPT(FLAG, 0, "replace", NULL, ingest_args, replace,
           "new values win where they differ from stored ones; without it that is refused"),
+  BCT_OPT(FLAG, 0, "mend", NULL, ingest_args, mend,
+          "bring back what is damaged or lost of these files; what can be read stays as it is"),
   BCT_HEADING("How it is stored"),
   BCT_OPT(TEXT, 0, "codec", "auto|raw|zstd[:L]", ingest_args, codec,
           "auto (the default) keeps the smallest; raw is for zero-copy windows; all are lossless"),
@@ -120,6 +122,7 @@ static bc_status make_opts(const ingest_args *a, ingest_parsed *p, bc_ingest_opt
   o->precision = a->precision;
   o->regrid = regrid_of(a->regrid);
   o->replace = a->replace;
+  o->mend = a->mend;
   o->is_static = a->is_static;
   o->keep_going = a->keep_going;
   o->memory = a->memory;
@@ -228,6 +231,8 @@ static int run_ingest(const bct_cmd *self, int argc, char **argv)
   bc_err err;
   int rc = bct_parse(self, argc, argv, &a);
 
+  if (rc == BCT_GO && a.replace && a.mend)
+    rc = bct_usage("--replace and --mend exclude each other: new values win, or stored ones stay");
   if (rc == BCT_GO) {
     const bc_status st = ingest(&a, &report, &err);
     rc = bct_exit_code(st);

@@ -159,6 +159,7 @@ bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *pa
 {
   const bool to_stdout = strcmp(path, "-") == 0;
   const bool bar = !(to_stdout && isatty(STDOUT_FILENO));
+  char damaged[BCT_TEXT_MAX];
   const char *first = NULL;
   bc_stream stream = { 0 };
   bc_status st;
@@ -169,8 +170,8 @@ bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *pa
   BC_TRY(st);
   bct_progress_end();
   if (bc_query_damaged(q, &first) > 0)
-    bct_say("note: %llu damaged blocks are missing in the answer; the first: %s",
-            (unsigned long long)bc_query_damaged(q, NULL), first);
+    bct_warn("warning: %s missing in the answer; the first: %s",
+             bct_text_count(damaged, bc_query_damaged(q, NULL), "damaged block"), first);
   if (!to_stdout) bct_say("wrote %s", path);
 out:
   bct_progress_end();

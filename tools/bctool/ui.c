@@ -46,17 +46,31 @@ static void clear_bar(void)
   g_bar.shown = false;
 }
 
+static void say(const char *fmt, va_list ap)
+{
+  (void)fflush(stdout); /* where both go to one place, they stay in order */
+  clear_bar();
+  (void)vfprintf(stderr, fmt, ap);
+  (void)fputc('\n', stderr);
+}
+
 void bct_say(const char *fmt, ...)
 {
   va_list ap;
 
   if (g_ui.quiet) return;
-  (void)fflush(stdout); /* where both go to one place, they stay in order */
-  clear_bar();
   va_start(ap, fmt);
-  (void)vfprintf(stderr, fmt, ap);
+  say(fmt, ap);
   va_end(ap);
-  (void)fputc('\n', stderr);
+}
+
+void bct_warn(const char *fmt, ...)
+{
+  va_list ap;
+
+  va_start(ap, fmt);
+  say(fmt, ap);
+  va_end(ap);
 }
 
 static void error_head(void)

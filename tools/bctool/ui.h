@@ -32,6 +32,8 @@ bool bct_ui_verbose(void);
 
 /* A line of words on stderr; nothing with -q. */
 void bct_say(const char *fmt, ...) BC_PRINTF(1, 2);
+/* The same, also with -q: an answer is not what was asked for. */
+void bct_warn(const char *fmt, ...) BC_PRINTF(1, 2);
 /* "bctool query: ..." on stderr, whatever the verbosity. Returns BCT_EXIT_USAGE. */
 int bct_usage(const char *fmt, ...) BC_PRINTF(1, 2);
 /* The library's message likewise; with -v a second line says where it came from. Returns the exit code.

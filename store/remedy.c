@@ -1,0 +1,245 @@
+/*
+ * Which files bring damage back, and how they are ingested. See remedy.h.
+ */
+#include "store/remedy.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store/store_int.h"
+
+#define TEXT_MAX  ((size_t)1 << 20)
+#define HOLES_MAX (UINT64_C(1) << 20)
+
+enum { OF_SEGMENT = 1, OF_LOST_TILE };
+
+bc_status bc_remedy_init(bc_remedy *r, bc_snapshot *snap, bc_err *err)
+{
+  uint64_t stored = 0; /* the counter may be damaged: there are not many more numbers than sources */
+  *r = (bc_remedy){ .snap = snap,
+                    .source_text = bc_buf_empty(TEXT_MAX),
+                    .command_text = bc_buf_empty(TEXT_MAX) };
+  BC_RET(bc_txn_count(snap->txn, BC_TABLE_SOURCES, &stored, err));
+  r->n_sources = (uint32_t)BC_MIN(bc_snapshot_source_limit(snap), stored + HOLES_MAX);
+  r->from = bc_calloc((size_t)r->n_sources + 1, 1);
+  return r->from == NULL ? BC_FAIL(err, BC_E_NOMEM, "no memory for %" PRIu32 " sources", r->n_sources)
+                         : BC_OK;
+}
+
+void bc_remedy_dispose(bc_remedy *r)
+{
+  bc_free(r->from);
+  bc_buf_dispose(&r->source_text);
+  bc_buf_dispose(&r->command_text);
+}
+
+/* ---- the sources ---- */
+
+static void add_heads_sources(bc_remedy *r, const bc_tile_head *h)
+{
+  for (uint32_t i = 0; i < h->n_sources; i++)
+    if (bc_tile_source(h, i) < r->n_sources) r->from[bc_tile_source(h, i)] = 1;
+}
+
+static void add_listed(bc_remedy *r, const bc_segment_rec *seg)
+{
+  for (uint32_t i = 0; i < seg->n_sources; i++) {
+    const uint32_t id = bc_le32(seg->sources.p + 4 * (size_t)i);
+    if (id < r->n_sources) r->from[id] = 1;
+  }
+}
+
+static bool any_source(const bc_remedy *r)
+{
+  return r->n_sources > 0 && memchr(r->from, 1, r->n_sources) != NULL;
+}
+
+/* The heads of a segment's tiles, as the index points to them: they have their own checksums, so that those
+ * that are whole can be believed whatever happened to the rest of the file. */
+typedef struct held {
+  bc_remedy *r;
+  uint32_t segment;
+  bc_map map;
+  bool lost; /* a head cannot be read */
+} held;
+
+static bc_status add_held(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  held *h = ctx;
+  bc_tile_rec rec;
+  bc_tile_head head;
+  bc_bytes b;
+  (void)key;
+  (void)stop;
+  (void)err;
+  if (bc_tile_rec_get(value, &rec, NULL) != BC_OK) return BC_OK;
+  if (rec.head_segment == h->segment || (rec.segment == h->segment && rec.stored > 0)) h->r->needed = true;
+  if (rec.head_segment != h->segment) return BC_OK;
+  if (bc_bytes_sub((bc_bytes){ h->map.p, h->map.n }, rec.head_offset, rec.head_bytes, &b) &&
+      bc_tile_head_parse(b, &head, NULL) == BC_OK)
+    add_heads_sources(h->r, &head);
+  else
+    h->lost = true;
+  return BC_OK;
+}
+
+/* Of tiles in force where their heads can be read, else of all that the segment ever held. False when the
+ * index was made anew without the segment: nothing is known of it then. */
+static bool find_held(bc_remedy *r, uint32_t segment)
+{
+  char name[BC_SEGMENT_NAME];
+  held h = { .r = r, .segment = segment };
+  bc_segment_rec rec = { 0 };
+  r->needed = false;
+  memset(r->from, 0, r->n_sources);
+  bc_segment_name(segment, name);
+  char *path = bc_asprintf("%s/%s", r->snap->st->segments, name);
+  if (path != NULL) (void)!bc_os_map_ro(path, &h.map, NULL);
+  bc_free(path);
+  (void)!bc_txn_each(r->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, add_held, &h, NULL);
+  bc_os_unmap(&h.map);
+  const bool known = bc_txn_segment_get(r->snap->txn, segment, &rec, NULL) == BC_OK && rec.bytes > 0;
+  if (known && r->needed && (h.lost || !any_source(r))) add_listed(r, &rec);
+  return known;
+}
+
+/* ---- the command ---- */
+
+/* As a shell takes it. */
+static bc_status put_word(bc_buf *b, const char *word, bc_err *err)
+{
+  static const char k_plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=+,:@%-";
+  const size_t n = strlen(word);
+  if (n > 0 && strspn(word, k_plain) == n)
+    return bc_buf_printf(b, err, " %s%s", *word == '-' ? "./" : "", word);
+  BC_RET(bc_buf_printf(b, err, " '"));
+  for (; *word != '\0'; word++)
+    BC_RET(*word == '\'' ? bc_buf_printf(b, err, "'\\''") : bc_buf_put(b, word, 1, err));
+  return bc_buf_printf(b, err, "'");
+}
+
+/* "A/B" of which B is past the end, as --time takes it: B is the last second inside. */
+static bc_status put_time(bc_buf *b, const char *value, bc_err *err)
+{
+  char last[BC_TIME_TEXT] = "..";
+  int64_t begin = 0, end = 0;
+  const char *slash = strchr(value, '/');
+  if (slash == NULL) return BC_OK;
+  if (slash[1] != '\0' && bc_time_parse(slash + 1, strlen(slash + 1), &begin, &end, NULL) == BC_OK)
+    bc_time_format(begin - 1, last);
+  return bc_buf_printf(b, err, " --time %.*s/%s", slash > value ? (int)(slash - value) : 2,
+                       slash > value ? value : "..", last);
+}
+
+static bc_status put_option(bc_buf *b, const char *name, const char *value, bc_err *err)
+{
+  static const char *const regrid[] = { "none", "nearest", "bilinear", "mean" };
+  if (*value == '\0' || strcmp(value, "/") == 0) return BC_OK;
+  if (strcmp(name, "time") == 0) return put_time(b, value, err);
+  if (strcmp(name, "regrid") == 0 || strcmp(name, "static") == 0 || strcmp(name, "precision") == 0)
+    if (strcmp(value, "0") == 0) return BC_OK;
+  BC_RET(bc_buf_printf(b, err, " --%s", name));
+  if (strcmp(name, "static") == 0) return BC_OK;
+  if (strcmp(name, "regrid") == 0 && *value >= '1' && *value <= '3') value = regrid[*value - '0'];
+  if (*value == '-') return bc_buf_printf(b, err, "=%s", value); /* a box that begins in the west */
+  return put_word(b, value, err);
+}
+
+/* The options of an ingest as its source record tells them, "group= var=t2m bbox= ..": those that were given.
+ */
+static bc_status put_options(bc_buf *b, const char *request, bc_err *err)
+{
+  char word[sizeof((bc_source_rec *)0)->request];
+  while (*request != '\0') {
+    const size_t n = strcspn(request, " ");
+    (void)snprintf(word, sizeof word, "%.*s", (int)n, request);
+    request += n + strspn(request + n, " ");
+    char *value = strchr(word, '=');
+    if (value == NULL) continue;
+    *value++ = '\0';
+    BC_RET(put_option(b, word, value, err));
+  }
+  return BC_OK;
+}
+
+/* For the sources that were ingested as the first one was; they are then no longer wanted. */
+static bc_status put_ingest(bc_remedy *r, const bc_source_rec *first, bc_err *err)
+{
+  bc_buf *b = &r->command_text;
+  if (b->n > 0) BC_RET(bc_buf_printf(b, err, " && "));
+  BC_RET(bc_buf_printf(b, err, "bctool ingest netcdf"));
+  BC_RET(put_word(b, r->snap->st->path, err));
+  for (uint32_t i = first->id; i < r->n_sources; i++) {
+    bc_source_rec src;
+    if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK ||
+        strcmp(src.request, first->request) != 0)
+      continue;
+    BC_RET(put_word(b, src.name, err));
+    r->from[i] = 0;
+  }
+  BC_RET(put_options(b, first->request, err));
+  return bc_buf_printf(b, err, " --mend");
+}
+
+/* compact: the file itself has to go, when nothing in force is in it any more. */
+static bc_status make_texts(bc_remedy *r, bool compact, bc_err *err)
+{
+  r->source_text.n = r->command_text.n = 0;
+  for (uint32_t i = 0; i < r->n_sources; i++) {
+    bc_source_rec src;
+    if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK) continue;
+    if (r->source_text.n == 0) BC_RET(bc_buf_printf(&r->source_text, err, "%s", src.name));
+    BC_RET(put_ingest(r, &src, err));
+  }
+  if (compact) {
+    BC_RET(bc_buf_printf(&r->command_text, err, "%sbctool compact", r->command_text.n > 0 ? " && " : ""));
+    BC_RET(put_word(&r->command_text, r->snap->st->path, err));
+  }
+  BC_RET(bc_buf_put(&r->source_text, "", 1, err));
+  return bc_buf_put(&r->command_text, "", 1, err);
+}
+
+/* ---- the calls of others ---- */
+
+/* True when the texts answer this already: many tiles of one lost segment are told of in a row. */
+static bool again(bc_remedy *r, uint32_t kind, uint32_t segment)
+{
+  const uint64_t question = (uint64_t)kind << 32 | segment;
+  const bool same = r->made_for == question;
+  r->made_for = question;
+  return same;
+}
+
+bc_status bc_remedy_of_segment(bc_remedy *r, uint32_t segment, bc_err *err)
+{
+  if (again(r, OF_SEGMENT, segment)) return BC_OK;
+  const bool known = find_held(r, segment);
+  if (!r->needed) memset(r->from, 0, r->n_sources); /* what was in it is elsewhere by now */
+  return make_texts(r, known, err);
+}
+
+bc_status bc_remedy_of_lost_tile(bc_remedy *r, uint32_t segment, bc_err *err)
+{
+  bc_segment_rec rec;
+  if (again(r, OF_LOST_TILE, segment)) return BC_OK;
+  memset(r->from, 0, r->n_sources);
+  if (bc_txn_segment_get(r->snap->txn, segment, &rec, NULL) == BC_OK) add_listed(r, &rec);
+  if (!any_source(r)) (void)find_held(r, segment);
+  return make_texts(r, false, err);
+}
+
+bc_status bc_remedy_of_tile(bc_remedy *r, const bc_tile_head *head, bc_err *err)
+{
+  r->made_for = 0;
+  memset(r->from, 0, r->n_sources);
+  add_heads_sources(r, head);
+  return make_texts(r, false, err);
+}
+
+bc_status bc_remedy_none(bc_remedy *r, bc_err *err)
+{
+  r->made_for = 0;
+  if (r->from != NULL) memset(r->from, 0, r->n_sources);
+  return make_texts(r, false, err);
+}

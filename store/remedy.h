@@ -1,0 +1,39 @@
+/*
+ * What brings a damaged or lost thing of a store back: the files that its values came from, and the command
+ * that ingests them. Internal.
+ *
+ * Lifetime: bc_remedy_init, one bc_remedy_of_.. after another, bc_remedy_dispose; source and command are
+ * valid until the next of them. Threads: one. Cost: that for a segment walks over all tiles of the index.
+ */
+#ifndef BC_STORE_REMEDY_H
+#define BC_STORE_REMEDY_H
+
+#include "store/snapshot.h"
+
+typedef struct bc_remedy {
+  bc_snapshot *snap; /* borrowed */
+  uint8_t *from;     /* by source: values of it are wanted */
+  uint32_t n_sources;
+  bc_buf source_text, command_text;
+  uint64_t made_for; /* which question the texts answer; 0: none that may come again */
+  bool needed;       /* of a segment: a tile in force is in it */
+} bc_remedy;
+
+bc_status bc_remedy_init(bc_remedy *r, bc_snapshot *snap, bc_err *err) BC_MUST_CHECK;
+void bc_remedy_dispose(bc_remedy *r);
+
+/* A tile whose head can be read. */
+bc_status bc_remedy_of_tile(bc_remedy *r, const bc_tile_head *head, bc_err *err) BC_MUST_CHECK;
+/* A tile whose head is in this segment and cannot be read. */
+bc_status bc_remedy_of_lost_tile(bc_remedy *r, uint32_t segment, bc_err *err) BC_MUST_CHECK;
+/* A segment file; the command ends with a compact, which removes it. */
+bc_status bc_remedy_of_segment(bc_remedy *r, uint32_t segment, bc_err *err) BC_MUST_CHECK;
+/* Something that no file brings back. */
+bc_status bc_remedy_none(bc_remedy *r, bc_err *err) BC_MUST_CHECK;
+
+/* One of the files, without its folders; "" when none is known. */
+static inline const char *bc_remedy_source(const bc_remedy *r) { return (const char *)r->source_text.p; }
+/* "bctool ingest netcdf STORE FILE.. --mend"; "" when no file is known. */
+static inline const char *bc_remedy_command(const bc_remedy *r) { return (const char *)r->command_text.p; }
+
+#endif
