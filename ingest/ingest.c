@@ -20,7 +20,8 @@ typedef struct run {
   bc_gather *g;
   bc_grid grid;
   bc_ingest_report *report;
-  uint8_t *slab; /* planes in the file's order */
+  bc_ingest_report safe; /* as of the last commit */
+  uint8_t *slab;         /* planes in the file's order */
   size_t slab_cap;
   uint64_t commits;
   uint64_t done, total; /* bytes of all files, for the progress bar */
@@ -92,6 +93,7 @@ static bc_status commit(run *r, bc_err *err)
 {
   BC_RET(bc_gather_flush(r->g, r->report, err));
   BC_RET(bc_writer_commit(r->w, err));
+  r->safe = *r->report;
   r->commits++;
   return BC_OK;
 }
@@ -482,6 +484,14 @@ static bc_status start(run *r, bc_err *err)
   return bc_gather_open(r->st, r->w, &go, &r->g, err);
 }
 
+/* Nothing is told to be in that is not. */
+static void keep_safe(run *r)
+{
+  r->safe.files_skipped = r->report->files_skipped;
+  r->safe.files_refused = r->report->files_refused;
+  *r->report = r->safe;
+}
+
 bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t n_paths, const bc_ingest_opts *opts,
                            bc_ingest_report *report, bc_err *err)
 {
@@ -507,6 +517,7 @@ bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t n_path
      * waiting. */
     const bc_status last = commit(&r, s == BC_OK ? err : NULL);
     if (s == BC_OK) s = last;
+    if (last != BC_OK) keep_safe(&r);
   }
   r.report->seconds = bc_os_monotonic() - t0;
   bc_gather_close(r.g);

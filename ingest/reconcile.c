@@ -76,8 +76,6 @@ static bc_status prepare(reconcile *r, const bc_job *j, bc_err *err)
   return BC_OK;
 }
 
-static bool is_damage(bc_status st) { return st <= BC_E_CORRUPT && st > BC_E_IO; }
-
 /* Values that cannot be read differ from any, and no one misses them. */
 static bool passes_damage(const reconcile *r) { return r->conflict != BC_CONFLICT_REFUSE; }
 
@@ -314,7 +312,7 @@ static bc_status compare_tile(reconcile *r, const bc_job *j, const bc_tile *t, b
     const int jl = job_level(j, bc_tile_level(h, at.l));
     if (jl < 0 || !overlaps(j, h, &at, &o) || !any_step(j, h, &at)) continue;
     const bc_status st = decode_block(r, t, b, &at, err);
-    if (passes_damage(r) && is_damage(st)) {
+    if (passes_damage(r) && bc_is_damage(st)) {
       *lost = true;
       if (r->conflict == BC_CONFLICT_MEND) claim_block(r, j, h, &at, (size_t)jl, &o, differs);
       continue;
@@ -341,7 +339,7 @@ static void check_second(reconcile *r, const bc_job *j, const bc_tile *first, bo
   bc_status st = bc_snapshot_tile(r->snap, &key, &rec, &t, NULL);
   if (st == BC_OK && bc_hash64(t.payload.p, t.payload.n) != rec.hash) st = BC_E_CHECKSUM;
   bc_tile_close(&t);
-  if (is_damage(st)) all_differ(r, j, &first->head, differs);
+  if (bc_is_damage(st)) all_differ(r, j, &first->head, differs);
 }
 
 /* Steps that bring something new: not covered whole by equal values. */
@@ -433,13 +431,13 @@ static bc_status drop_superseded(reconcile *r, const bc_job *j, size_t i, bc_err
   if (r->tiles[i].foreign || (nothing && (r->conflict != BC_CONFLICT_MEND || !r->tiles[i].lost)))
     return BC_OK;
   bc_status st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
-  if (is_damage(st) && (r->tiles[i].waits || (nothing && r->tiles[i].n_given < r->tiles[i].rec.n_steps)))
+  if (bc_is_damage(st) && (r->tiles[i].waits || (nothing && r->tiles[i].n_given < r->tiles[i].rec.n_steps)))
     return BC_OK;
   if (st == BC_OK) {
     st = count_left(r, j, i, &t.head, &left, err);
     bc_tile_close(&t);
     BC_RET(st);
-  } else if (!is_damage(st)) {
+  } else if (!bc_is_damage(st)) {
     return st;
   }
   if (left > 0) return BC_OK;
@@ -477,8 +475,8 @@ static bc_status reconcile_job(reconcile *r, bc_job *j, bc_err *err)
   for (size_t i = r->n; i-- > 0;) { /* later pieces first: theirs is the value in force */
     bc_tile t;
     st = bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err);
-    if (r->conflict == BC_CONFLICT_REPLACE && is_damage(st)) continue;
-    if (r->conflict == BC_CONFLICT_MEND && is_damage(st)) {
+    if (r->conflict == BC_CONFLICT_REPLACE && bc_is_damage(st)) continue;
+    if (r->conflict == BC_CONFLICT_MEND && bc_is_damage(st)) {
       BC_TRY(claim_tile(r, j, &r->tiles[i], differs, err));
       continue;
     }

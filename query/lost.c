@@ -10,9 +10,6 @@
 #include "store/datetime.h"
 #include "store/remedy.h"
 
-#define STEPS_MAX     ((uint32_t)1 << 20)
-#define MONTH_SECONDS INT64_C(2629746) /* as modalities state a cadence of months */
-
 /* ---- what is told ---- */
 
 /* Behind why: what brings it back. */
@@ -27,50 +24,6 @@ void bc_plan_add_remedy(bc_snapshot *snap, const bc_tile_rec *rec, bc_err *why)
                      told.msg, fits ? bc_remedy_command(&r) : "see bctool verify --full");
   }
   bc_remedy_dispose(&r);
-}
-
-/* ---- its steps ---- */
-
-/* Calendar months from first on, as many as there are up to last. */
-static uint32_t month_steps(int64_t first, int64_t last, int64_t months, int64_t *out, uint32_t cap)
-{
-  uint32_t n = 0;
-  bc_civil c = bc_time_to_civil(first);
-  for (int64_t t = first; t <= last && n < cap; t = bc_time_from_civil(&c)) {
-    if (out != NULL) out[n] = t;
-    n++;
-    const int64_t month = c.month - 1 + months;
-    c.year += (int32_t)(month / 12);
-    c.month = (int32_t)(month % 12) + 1;
-  }
-  return n;
-}
-
-/* How far apart its steps were: of gaps nothing is known, so that there may be more steps than it had. */
-static int64_t step_of(const bc_modality *m, const bc_tile_rec *rec)
-{
-  const int64_t span = (int64_t)rec->last - rec->first, gaps = (int64_t)rec->n_steps - 1;
-  if (m->cadence > 0 && span % m->cadence == 0) return m->cadence;
-  return span % gaps == 0 ? span / gaps : 0;
-}
-
-/* n = 0: not known. */
-static uint32_t steps_of(const bc_modality *m, const bc_tile_key *key, const bc_tile_rec *rec, int64_t *out,
-                         uint32_t cap)
-{
-  const int64_t first = key->time + (key->time == BC_TIME_STATIC ? 0 : rec->first);
-  if (rec->n_steps <= 1 || rec->last <= rec->first) {
-    if (out != NULL) out[0] = first;
-    return rec->n_steps == 1;
-  }
-  const int64_t last = key->time + rec->last;
-  if (m->cadence >= MONTH_SECONDS && m->cadence % MONTH_SECONDS == 0)
-    return month_steps(first, last, m->cadence / MONTH_SECONDS, out, cap);
-  const int64_t step = step_of(m, rec);
-  uint32_t n = 0;
-  for (int64_t t = first; step > 0 && t <= last && n < cap; t += step, n++)
-    if (out != NULL) out[n] = t;
-  return n;
 }
 
 /* ---- its place in the plan ---- */
@@ -129,7 +82,7 @@ bc_status bc_plan_lost(bc_query *q, bc_qvar *v, bc_snapshot *snap, const bc_tile
   bc_status st = BC_OK;
   int64_t *times = NULL;
   bc_buf head = bc_buf_empty((size_t)1 << 30);
-  const uint32_t nt = steps_of(&v->m, key, rec, NULL, STEPS_MAX);
+  const uint32_t nt = bc_lost_steps(&v->m, key, rec, NULL, BC_LOST_STEPS_MAX);
   if (q->damaged++ == 0) {
     bc_plan_add_remedy(snap, rec, why);
     memcpy(q->first_damage, why->msg, sizeof q->first_damage);
@@ -137,7 +90,7 @@ bc_status bc_plan_lost(bc_query *q, bc_qvar *v, bc_snapshot *snap, const bc_tile
   if (nt == 0) return BC_OK;
   times = bc_malloc(nt * sizeof *times);
   if (times == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "no memory to plan the query"));
-  (void)steps_of(&v->m, key, rec, times, nt);
+  (void)bc_lost_steps(&v->m, key, rec, times, nt);
   if (!v->is_static && (times[nt - 1] < q->t_begin || times[0] >= q->t_end)) goto out;
   BC_TRY(make_head(q, v, key, times, nt, &head, err));
   BC_TRY(keep_head(q, v, rec, &head, err));

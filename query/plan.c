@@ -1,6 +1,7 @@
 #include "query/plan.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DEFAULT_MEMORY ((uint64_t)256 << 20)
@@ -264,6 +265,18 @@ static bc_status nothing(const bc_query *q, bc_snapshot *snap, const bc_qvar *v,
                  bc_time_format_short(u.t_first, a), bc_time_format_short(u.t_last, b));
 }
 
+/* Cut short where there are many. */
+static void leave_out(bc_query *q, const bc_modality *m)
+{
+  char name[2 * BC_NAME_MAX];
+  const size_t n = strlen(q->left_out);
+  bc_plan_name(m, name);
+  if (n + strlen(name) + 8 < sizeof q->left_out)
+    (void)snprintf(q->left_out + n, sizeof q->left_out - n, "%s%s", n > 0 ? ", " : "", name);
+  else if (n > 0 && q->left_out[n - 1] != '.')
+    (void)snprintf(q->left_out + n, sizeof q->left_out - n, ", ...");
+}
+
 /* Variables asked for by name must be there; of the others those that are. */
 static bc_status drop_empty(bc_query *q, bc_snapshot *snap, bc_err *err)
 {
@@ -276,6 +289,7 @@ static bc_status drop_empty(bc_query *q, bc_snapshot *snap, bc_err *err)
   n = 0;
   for (size_t i = 0; i < q->n_vars; i++) {
     if (q->vars[i].n_tiles == 0) {
+      leave_out(q, &q->vars[i].m);
       dispose_var(&q->vars[i]);
       continue;
     }
@@ -468,6 +482,8 @@ void bc_query_get_part(const bc_query *q, size_t ivar, bc_query_part *out)
   memset(out, 0, sizeof *out);
   if (ivar < q->n_vars) *out = q->vars[ivar].part;
 }
+
+const char *bc_query_left_out(const bc_query *q) { return q->left_out; }
 
 uint64_t bc_query_damaged(const bc_query *q, const char **first)
 {

@@ -86,6 +86,7 @@ struct bc_query {
   bc_attr attrs[4];
   char *attr_text[4];
   bc_worker *workers; /* exec.c */
+  char left_out[400];
   uint64_t damaged;
   char first_damage[480];
   uint64_t read_blocks, read_bytes; /* decoded so far: what tests hold against the cost */

@@ -87,6 +87,11 @@ BC_API bc_status bc_query_stream(bc_query *q, const bc_progress *progress, bc_st
 /** Read variable ivar whole into dst, C order, bytes long: BC_E_INVAL unless bytes is exactly its size. */
 BC_API bc_status bc_query_read(bc_query *q, size_t ivar, void *dst, size_t bytes, bc_err *err) BC_MUST_CHECK;
 
+/** Names of variables that a glob chose, or that nothing was chosen by, and that have no values in that time
+ * and place: they are not in the answer. "surface/z, surface/lsm"; "" when there are none. Valid until close.
+ */
+BC_API const char *bc_query_left_out(const bc_query *q);
+
 /** Blocks that were skipped as damaged so far, and the first one's message. */
 BC_API uint64_t bc_query_damaged(const bc_query *q, const char **first);
 

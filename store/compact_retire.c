@@ -357,21 +357,11 @@ static bc_status remove_file(bc_compaction *c, char *path, bc_err *err)
   return BC_OK;
 }
 
-/* Whoever holds the writer's lock is the only one that may be writing: what is unfinished is dead. */
-static bool is_unfinished(const char *name)
-{
-  char stem[15];
-  uint32_t id = 0;
-  if (strlen(name) < 14 || strncmp(name + 14, ".tmp-", 5) != 0) return false;
-  memcpy(stem, name, 14);
-  stem[14] = '\0';
-  return bc_segment_id(stem, &id);
-}
-
 static bc_status sort_file(leftovers *l, const char *name, uint64_t next, bc_err *err)
 {
   uint32_t id = 0;
-  if (is_unfinished(name)) return remove_file(l->c, bc_asprintf("%s/%s", l->c->st->segments, name), err);
+  if (bc_segment_is_unfinished(name))
+    return remove_file(l->c, bc_asprintf("%s/%s", l->c->st->segments, name), err);
   if (!bc_segment_id(name, &id) || id >= next || bc_compact_seg(l->c, id) != NULL) return BC_OK;
   void *p = l->ids;
   BC_RET(room(&p, &l->cap, l->n, sizeof *l->ids, err));

@@ -44,8 +44,6 @@ typedef struct bc_compact_run {
   bool surveying;
 } bc_compact_run;
 
-static inline bool bc_is_damage(bc_status st) { return st <= BC_E_CORRUPT && st > BC_E_IO; }
-
 static inline bool bc_same_group(const bc_tile_key *a, const bc_tile_key *b)
 {
   return a->cell == b->cell && a->time == b->time && a->modality == b->modality;

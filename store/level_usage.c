@@ -17,6 +17,7 @@ typedef struct level_ctx {
   size_t n;
   bc_decoder *decoder; /* opened when first needed */
   bc_scratch values, seen;
+  uint64_t *damaged;
   bc_tile *pieces; /* of one cell and bucket, ascending: a later one is in force */
   size_t n_pieces, cap;
 } level_ctx;
@@ -247,8 +248,16 @@ static bc_status add_pieces(level_ctx *c, bc_err *err)
   } else {
     if (c->decoder == NULL) BC_TRY(bc_decoder_open(&c->decoder, err));
     BC_TRY(sheet_of(c, &s, err));
-    for (size_t i = 0; i < c->n_pieces; i++)
-      BC_TRY(add_visible(c, &s, i, err));
+    for (size_t i = 0; i < c->n_pieces; i++) {
+      bc_err why = { .msg = "" };
+      st = add_visible(c, &s, i, &why);
+      if (c->damaged != NULL && bc_is_damage(st)) {
+        ++*c->damaged;
+        st = BC_OK;
+      }
+      if (st != BC_OK && err != NULL) *err = why;
+      BC_TRY(st);
+    }
   }
 out:
   forget_pieces(c);
@@ -277,15 +286,22 @@ static bc_status each_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_e
   if (c->n_pieces > 0 && !same_tile(&c->pieces[0].key, &key)) BC_RET(add_pieces(c, err));
   BC_RET(bc_tile_rec_get(vb, &rec, err));
   BC_RET(room_for_piece(c, err));
-  BC_RET(bc_snapshot_tile(c->s, &key, &rec, &c->pieces[c->n_pieces], err));
+  bc_err why = { .msg = "" };
+  const bc_status st = bc_snapshot_tile(c->s, &key, &rec, &c->pieces[c->n_pieces], &why);
+  if (c->damaged != NULL && bc_is_damage(st)) {
+    ++*c->damaged;
+    return BC_OK;
+  }
+  if (st != BC_OK && err != NULL) *err = why;
+  BC_RET(st);
   c->n_pieces++;
   return BC_OK;
 }
 
 bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *levels, size_t n_levels,
-                                  bc_err *err)
+                                  uint64_t *damaged, bc_err *err)
 {
-  level_ctx c = { .s = s, .modality = modality, .levels = levels, .n = n_levels };
+  level_ctx c = { .s = s, .modality = modality, .levels = levels, .n = n_levels, .damaged = damaged };
   for (size_t i = 0; i < n_levels; i++)
     bc_usage_init(&levels[i]);
   bc_status st = bc_txn_each(s->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, each_tile, &c, err);

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -383,6 +384,19 @@ bc_status bc_os_make_readonly(const char *path, bc_err *err)
 {
   if (bc_os_faulted(BC_FAULT_OPEN) == 0 && chmod(path, 0444) == 0) return BC_OK;
   return BC_WRITE_FAIL(err, errno, "make read-only", path);
+}
+
+bool bc_os_is_inside(const char *path, const char *folder)
+{
+  char above[PATH_MAX], in[PATH_MAX];
+  char *copy = bc_strdup(path);
+  char *slash = copy == NULL ? NULL : strrchr(copy, '/');
+  if (slash != NULL) slash[slash == copy] = '\0';
+  const bool found =
+      copy != NULL && realpath(slash == NULL ? "." : copy, above) != NULL && realpath(folder, in) != NULL;
+  const size_t n = found ? strlen(in) : 0;
+  bc_free(copy);
+  return found && strncmp(above, in, n) == 0 && (above[n] == '/' || above[n] == '\0');
 }
 
 bool bc_os_exists(const char *path)

@@ -66,7 +66,9 @@ bc_status bc_os_link(const char *from, const char *to, bc_err *err) BC_MUST_CHEC
 bc_status bc_os_make_readonly(const char *path, bc_err *err) BC_MUST_CHECK; /* mode 0444 */
 bool bc_os_exists(const char *path);
 bool bc_os_is_dir(const char *path);
-bool bc_os_is_own_dir(const char *path); /* a link to a folder is not one */
+bool bc_os_is_inside(const char *path,
+                     const char *folder); /* path itself need not be there, but its folder */
+bool bc_os_is_own_dir(const char *path);  /* a link to a folder is not one */
 /* Room on the disk for all of a file that will be mapped and written there: a hole that cannot be filled ends
  * a process. Made with this many bytes when it is not there or empty. What cannot be opened is left to
  * others. */

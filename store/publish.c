@@ -243,6 +243,8 @@ bc_status bc_store_publish(bc_store *store, const char *dest_in, const bc_publis
   p.segments = p.tmp == NULL ? NULL : bc_asprintf("%s/" BC_SEGMENTS, p.tmp);
   p.index = p.tmp == NULL ? NULL : bc_asprintf("%s/" BC_INDEX, p.tmp);
   if (p.segments == NULL || p.index == NULL) BC_TRY(no_memory(err));
+  if (bc_os_is_inside(dest, store->path))
+    BC_TRY(BC_FAIL(err, BC_E_INVAL, "%s: is inside of the store itself: publish to a place beside it", dest));
   BC_TRY(check_dest(&p, dest, &there, err));
   st = fill_again(&p, err);
   if (st == BC_OK) st = give_name(&p, dest, there, err);

@@ -72,6 +72,16 @@ bool bc_segment_id(const char *name, uint32_t *id)
   return v > 0 && v <= UINT32_MAX;
 }
 
+bool bc_segment_is_unfinished(const char *name)
+{
+  char stem[15];
+  uint32_t id = 0;
+  if (strlen(name) < 14 || strncmp(name + 14, ".tmp-", 5) != 0) return false;
+  memcpy(stem, name, 14);
+  stem[14] = '\0';
+  return bc_segment_id(stem, &id);
+}
+
 /* ---- writing ---- */
 
 typedef struct pending {

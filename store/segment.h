@@ -14,6 +14,9 @@
 void bc_segment_name(uint32_t id, char out[BC_SEGMENT_NAME]);
 /* The id in a file name; false for any other name. */
 bool bc_segment_id(const char *name, uint32_t *id);
+/* The name of a segment that was being written. Whoever holds the writer's lock is the only one that may be
+ * writing: then it is dead. */
+bool bc_segment_is_unfinished(const char *name);
 
 /* ---- writing ---- */
 typedef struct bc_segw bc_segw;

@@ -32,10 +32,18 @@ bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *o
 bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
                            bc_err *err) BC_MUST_CHECK;
 bc_store *bc_snapshot_store(bc_snapshot *s);
+/* Steps of a tile whose head is lost, as far as the index knows: first, last, and how many. Of gaps between
+ * it knows nothing, so that there may be more than there were. Returns how many, at most cap; 0: not known.
+ * out may be NULL, to count. */
+uint32_t bc_lost_steps(const bc_modality *m, const bc_tile_key *key, const bc_tile_rec *rec, int64_t *out,
+                       uint32_t cap);
+#define BC_LOST_STEPS_MAX ((uint32_t)1 << 20)
 /* What the index says of a segment; sources are borrowed. BC_E_NOTFOUND: no such segment is in force. */
 bc_status bc_snapshot_segment(bc_snapshot *s, uint32_t id, bc_segment_rec *out, bc_err *err) BC_MUST_CHECK;
 /* True when a later commit has retired this segment: what this snapshot says of it is history. */
 bool bc_snapshot_is_retired(const bc_snapshot *s, uint32_t segment);
+/* What was read is not what was written, or of a version that nobody here knows. */
+static inline bool bc_is_damage(bc_status st) { return st <= BC_E_CORRUPT && st > BC_E_IO; }
 /* A segment that this snapshot needs has been retired meanwhile: take a new snapshot and plan again. */
 bool bc_is_stale(bc_status st, const bc_err *e);
 #define BC_STALE_RETRIES 5

@@ -71,10 +71,12 @@ BC_API uint32_t bc_snapshot_source_limit(bc_snapshot *s); /* greater than any id
  * force. Cost: one pass over the modality's index entries and heads; values are decoded only where pieces of
  * a tile share steps, until compaction merges them. */
 BC_API bc_status bc_snapshot_level_usage(bc_snapshot *s, uint16_t modality, bc_usage *levels, size_t n_levels,
-                                         bc_err *err) BC_MUST_CHECK;
+                                         uint64_t *damaged, bc_err *err) BC_MUST_CHECK;
 /** All steps of a modality, ascending; bc_times_free. */
 BC_API bc_status bc_snapshot_times(bc_snapshot *s, uint16_t modality, int64_t **times, size_t *n,
-                                   bc_err *err) BC_MUST_CHECK;
+                                   uint64_t *damaged, bc_err *err) BC_MUST_CHECK;
+/* damaged, of both: tiles that cannot be read are added to it and passed over (their steps are known to the
+ * index, their statistics are left out); NULL: such a tile is BC_E_CORRUPT or BC_E_CHECKSUM. */
 BC_API void bc_times_free(int64_t *times);
 
 /* ---- verify ---- */

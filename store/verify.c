@@ -24,8 +24,6 @@ typedef struct check {
   bc_remedy remedy;
 } check;
 
-static bool is_damage(bc_status st) { return st <= BC_E_CORRUPT && st > BC_E_IO; }
-
 static bc_status cancelled(const check *c, bc_err *err)
 {
   if (c->progress == NULL || c->progress->cancelled == NULL || !c->progress->cancelled(c->progress->ctx))
@@ -93,7 +91,7 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
     d.code = BC_E_CORRUPT;
     return tell_segment(c, &d, what, err);
   }
-  if (d.code != BC_OK && !is_damage(d.code)) { /* not to be read by us, now: nothing is known of it */
+  if (d.code != BC_OK && !bc_is_damage(d.code)) { /* not to be read by us, now: nothing is known of it */
     if (err != NULL) *err = e;
     return d.code;
   }
@@ -200,7 +198,7 @@ static bc_status check_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_
   if (opened) d.code = check_bytes(c, &tile, &e);
   if (d.code == BC_E_NOMEM) {
     st = BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
-  } else if (d.code != BC_OK && d.code != BC_E_NOTFOUND && !is_damage(d.code)) {
+  } else if (d.code != BC_OK && d.code != BC_E_NOTFOUND && !bc_is_damage(d.code)) {
     st = d.code;
     if (err != NULL) *err = e;
   } else if (d.code != BC_OK)
@@ -253,7 +251,7 @@ bc_status bc_store_verify(bc_store *store, bool full, void (*found)(void *ctx, c
   c.remedy = (bc_remedy){ .source_text = bc_buf_empty(1), .command_text = bc_buf_empty(1) };
   bc_status st = bc_store_check_process(store, &e);
   if (st == BC_OK) st = look(&c, &e);
-  if (is_damage(st)) /* of the index: without it there is nothing to look at */
+  if (bc_is_damage(st)) /* of the index: without it there is nothing to look at */
     st = tell_index(&c, &e, &e);
   if (st != BC_OK && err != NULL) *err = e;
   bc_decoder_close(c.decoder);

@@ -130,6 +130,14 @@ static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err
   return s;
 }
 
+/* What a run that was killed left of a segment; where it cannot be removed it is in nobody's way. */
+static void remove_unfinished(const bc_store *st, const char *name)
+{
+  char *path = bc_asprintf("%s/%s", st->segments, name);
+  if (path != NULL) (void)!bc_os_unlink(path, NULL);
+  bc_free(path);
+}
+
 /*
  * A segment is published before the index commits. Where a crash came between the two, the commit is finished
  * now: all it takes is in the segment. A file that is not whole is no commit; its number is passed over.
@@ -148,6 +156,7 @@ bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *e
   /* The files that are there, in order of their names, which is that of their numbers; a stray one may have
    * any number, so that counting up to it could take hours. */
   for (size_t i = 0; s == BC_OK && i < n; i++) {
+    if (bc_segment_is_unfinished(names[i])) remove_unfinished(st, names[i]);
     if (!bc_segment_id(names[i], &id)) continue;
     highest = id;
     if (id >= next) s = apply_segment(st, id, true, err);

@@ -56,8 +56,8 @@ static void list(bc_store *st)
     size_t n = 0;
     FUZZ_CHECK(bc_snapshot_grid(s, m->grid) != NULL);
     (void)FUZZ(bc_snapshot_usage(s, m->id, &u, &err));
-    (void)FUZZ(bc_snapshot_level_usage(s, m->id, levels, BC_MAX((size_t)m->n_levels, 1), &err));
-    if (FUZZ(bc_snapshot_times(s, m->id, &times, &n, &err)) == BC_OK)
+    (void)FUZZ(bc_snapshot_level_usage(s, m->id, levels, BC_MAX((size_t)m->n_levels, 1), NULL, &err));
+    if (FUZZ(bc_snapshot_times(s, m->id, &times, &n, NULL, &err)) == BC_OK)
       for (size_t k = 1; k < n; k++)
         FUZZ_CHECK(times[k - 1] < times[k]);
     bc_times_free(times);

@@ -441,7 +441,7 @@ static void expect_statistics(const char *path, const contents *want)
   OK(bc_snapshot_open(st, &s, &err));
   for (size_t m = 0; m < bc_snapshot_modalities(s); m++) {
     bc_usage u[MOST_L];
-    OK(bc_snapshot_level_usage(s, (uint16_t)m, u, MOST_L, &err));
+    OK(bc_snapshot_level_usage(s, (uint16_t)m, u, MOST_L, NULL, &err));
     for (int l = 0; l < MOST_L; l++) {
       const in_force *f = &want->levels[m][l];
       cr_assert_eq(u[l].n_valid, f->valid, "variable %zu, level %d", m, l);

@@ -236,7 +236,7 @@ static int run_ingest(const bct_cmd *self, int argc, char **argv)
   if (rc == BCT_GO) {
     const bc_status st = ingest(&a, &report, &err);
     rc = bct_exit_code(st);
-    if (st != BC_OK && !told(&a, &report, rc)) (void)bct_fail(&err);
+    if (st != BC_OK && !told(&a, &report, rc)) rc = bct_fail(&err);
     if (st == BC_OK || report.files > 0) say_summary(&report, a.dry_run);
     if (st == BC_OK && a.json) rc = print_json(&report, a.dry_run);
   }

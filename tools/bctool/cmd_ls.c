@@ -61,7 +61,7 @@ static uint64_t count_gaps(const int64_t *times, size_t n, int64_t cadence)
   return gaps;
 }
 
-static bc_status fill_row(bc_snapshot *snap, const bc_modality *m, row *r, bc_err *err)
+static bc_status fill_row(bc_snapshot *snap, const bc_modality *m, row *r, uint64_t *damaged, bc_err *err)
 {
   int64_t *times = NULL;
   size_t n = 0;
@@ -70,7 +70,7 @@ static bc_status fill_row(bc_snapshot *snap, const bc_modality *m, row *r, bc_er
   *r = (row){ .m = m, .grid = bc_snapshot_grid(snap, m->grid) };
   BC_TRY(bc_snapshot_usage(snap, m->id, &r->u, err));
   if (r->u.n_tiles == 0 || r->u.t_first == BC_TIME_STATIC) goto out;
-  BC_TRY(bc_snapshot_times(snap, m->id, &times, &n, err));
+  BC_TRY(bc_snapshot_times(snap, m->id, &times, &n, damaged, err));
   r->steps = n;
   r->gaps = count_gaps(times, n, m->cadence);
 out:
@@ -218,7 +218,8 @@ static int print_json(const row *rows, size_t n)
 
 /* ---- the command ---- */
 
-static bc_status collect(bc_snapshot *snap, const char *pattern, row **rows, size_t *n, bc_err *err)
+static bc_status collect(bc_snapshot *snap, const char *pattern, row **rows, size_t *n, uint64_t *damaged,
+                         bc_err *err)
 {
   const size_t all = bc_snapshot_modalities(snap);
 
@@ -227,7 +228,8 @@ static bc_status collect(bc_snapshot *snap, const char *pattern, row **rows, siz
   if (*rows == NULL) return BC_FAIL(err, BC_E_NOMEM, "not enough memory to list %zu variables", all);
   for (size_t i = 0; i < all; i++) {
     const bc_modality *const m = bc_snapshot_modality(snap, i);
-    if (pattern == NULL || bct_modality_matches(m, pattern)) BC_RET(fill_row(snap, m, &(*rows)[(*n)++], err));
+    if (pattern == NULL || bct_modality_matches(m, pattern))
+      BC_RET(fill_row(snap, m, &(*rows)[(*n)++], damaged, err));
   }
   if (*n == 0 && pattern != NULL)
     return BC_FAIL(err, BC_E_NOTFOUND, "no variable matches \"%s\" (for all: bctool ls STORE)", pattern);
@@ -241,19 +243,21 @@ static int ls(const ls_args *a)
   bc_snapshot *snap = NULL;
   row *rows = NULL;
   size_t n = 0;
+  uint64_t damaged = 0;
   bc_err err;
   bc_status st;
   int rc = BCT_EXIT_OK;
 
   BC_TRY(bc_store_open(operands->v[0], BC_OPEN_READ, &store, &err));
   BC_TRY(bc_snapshot_open(store, &snap, &err));
-  BC_TRY(collect(snap, operands->n > 1 ? operands->v[1] : NULL, &rows, &n, &err));
+  BC_TRY(collect(snap, operands->n > 1 ? operands->v[1] : NULL, &rows, &n, &damaged, &err));
   if (a->json)
     rc = print_json(rows, n);
   else if (n == 0)
     bct_say("the store is empty: fill it with bctool ingest");
   else
     rc = print_text(rows, n, a->detail);
+  rc = bct_warn_damaged(damaged, "their steps are from the index", rc);
 out:
   if (st != BC_OK) rc = bct_fail(&err);
   free(rows);
@@ -283,7 +287,9 @@ const bct_cmd bct_cmd_ls = {
   .opts = k_opts,
   .about =
       "PATTERN is a group, a name, or a glob such as 'atmospheric/*'. gaps counts the steps that are missing "
-      "between the first and the last, by the variable's usual time step.",
+      "between the first and the last, by the variable's usual time step. With -l, min and max are of all "
+      "that is "
+      "stored, replaced values included until compact: bctool stats has those in force.",
   .examples = k_examples,
   .run = run_ls,
 };

@@ -100,7 +100,8 @@ static bool wanted(const bc_modality *m, const bct_list *vars)
 }
 
 /* Rows go to the table or, when it is NULL, to j. */
-static bc_status collect(bc_snapshot *snap, const bct_list *vars, bct_table *t, bc_json *j, bc_err *err)
+static bc_status collect(bc_snapshot *snap, const bct_list *vars, bct_table *t, bc_json *j, uint64_t *damaged,
+                         bc_err *err)
 {
   bc_usage *const levels = calloc(BC_MAX_LEVELS, sizeof *levels);
   size_t found = 0;
@@ -112,7 +113,7 @@ static bc_status collect(bc_snapshot *snap, const bct_list *vars, bct_table *t, 
     const size_t n = m->n_levels > 0 ? m->n_levels : 1;
     if (!wanted(m, vars)) continue;
     found++;
-    BC_TRY(bc_snapshot_level_usage(snap, m->id, levels, n, err));
+    BC_TRY(bc_snapshot_level_usage(snap, m->id, levels, n, damaged, err));
     for (size_t l = 0; l < n; l++) {
       if (t != NULL)
         add_row(t, m, l, &levels[l]);
@@ -135,6 +136,7 @@ static int stats(const stats_args *a)
   bc_json *const j = a->json ? bct_json_open() : NULL;
   bc_store *store = NULL;
   bc_snapshot *snap = NULL;
+  uint64_t damaged = 0;
   bc_err err;
   bc_status st;
   int rc = BCT_EXIT_OK;
@@ -143,7 +145,7 @@ static int stats(const stats_args *a)
   BC_TRY(bc_store_open(a->common.operands.v[0], BC_OPEN_READ, &store, &err));
   BC_TRY(bc_snapshot_open(store, &snap, &err));
   if (j != NULL) bc_json_begin_array(j, NULL);
-  BC_TRY(collect(snap, &a->vars, t, j, &err));
+  BC_TRY(collect(snap, &a->vars, t, j, &damaged, &err));
   if (j != NULL) bc_json_end(j);
   if (j != NULL)
     rc = bct_json_print(j);
@@ -151,6 +153,7 @@ static int stats(const stats_args *a)
     bct_say("the store is empty: fill it with bctool ingest");
   else
     rc = bct_table_print(t);
+  rc = bct_warn_damaged(damaged, "they are left out", rc);
 out:
   if (st != BC_OK) {
     rc = bct_fail(&err);

@@ -2,6 +2,8 @@
  * Names and attributes of stored variables. See listing.h.
  */
 #include "tools/bctool/listing.h"
+#include "tools/bctool/cmd.h"
+#include "tools/bctool/ui.h"
 #include "tools/bctool/util.h"
 
 #include <stdio.h>
@@ -32,4 +34,14 @@ bool bct_modality_matches(const bc_modality *m, const char *patterns)
     if (bct_glob(pattern, name) || bct_glob(pattern, m->name) || strcmp(pattern, m->group) == 0) return true;
   }
   return false;
+}
+
+int bct_warn_damaged(uint64_t n, const char *what, int rc)
+{
+  char count[BCT_TEXT_MAX];
+
+  if (n == 0) return rc;
+  bct_warn("warning: %s could not be read, %s: run bctool verify --full", bct_text_count(count, n, "tile"),
+           what);
+  return rc == BCT_EXIT_OK ? BCT_EXIT_DAMAGED : rc;
 }

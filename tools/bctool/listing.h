@@ -15,4 +15,8 @@ const char *bct_modality_attr(const bc_modality *m, const char *name); /* "" whe
 /* A pattern is a group, or a glob of a name or of group/name; comma lists of these. */
 bool bct_modality_matches(const bc_modality *m, const char *patterns);
 
+/* Says that so many tiles could not be read, and what of it; returns the exit code, rc when there are none.
+ */
+int bct_warn_damaged(uint64_t n, const char *what, int rc);
+
 #endif

@@ -172,6 +172,9 @@ bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *pa
   if (bc_query_damaged(q, &first) > 0)
     bct_warn("warning: %s missing in the answer; the first: %s",
              bct_text_count(damaged, bc_query_damaged(q, NULL), "damaged block"), first);
+  if (bc_query_left_out(q)[0] != '\0')
+    bct_say("note: not in the answer, for they have no values in that time and place: %s",
+            bc_query_left_out(q));
   if (!to_stdout) bct_say("wrote %s", path);
 out:
   bct_progress_end();
