@@ -360,8 +360,6 @@ static bc_status remove_file(bc_compaction *c, char *path, bc_err *err)
 static bc_status sort_file(leftovers *l, const char *name, uint64_t next, bc_err *err)
 {
   uint32_t id = 0;
-  if (bc_segment_is_unfinished(name))
-    return remove_file(l->c, bc_asprintf("%s/%s", l->c->st->segments, name), err);
   if (!bc_segment_id(name, &id) || id >= next || bc_compact_seg(l->c, id) != NULL) return BC_OK;
   void *p = l->ids;
   BC_RET(room(&p, &l->cap, l->n, sizeof *l->ids, err));
