@@ -20,18 +20,35 @@ BC_HOT static void residuals_flat(const uint16_t *restrict d, size_t n, uint8_t 
     put_residual(d[i], lo + i, hi + i);
 }
 
+enum { PIECE = 128 }; /* of a row: rows are mostly a whole number of vectors, and few are longer */
+
+/* Differences to the row above (a row of zeros for the first), and of those along the row: with a place for
+ * the one before, both loops run over whole vectors. */
+BC_INLINE void residual_piece(const uint16_t *restrict c, const uint16_t *restrict up, size_t n,
+                              uint16_t *carry, uint8_t *restrict lo, uint8_t *restrict hi)
+{
+  uint16_t v[PIECE + 1];
+
+  v[0] = *carry;
+  for (size_t x = 0; x < n; x++)
+    v[x + 1] = (uint16_t)(c[x] - up[x]);
+  for (size_t x = 0; x < n; x++)
+    put_residual((uint16_t)(v[x + 1] - v[x]), lo + x, hi + x);
+  *carry = v[n];
+}
+
 BC_HOT static void residuals_2d(const uint16_t *restrict d, size_t ny, size_t nx, uint8_t *restrict lo,
                                 uint8_t *restrict hi)
 {
-  put_residual(d[0], lo, hi);
-  for (size_t x = 1; x < nx; x++)
-    put_residual((uint16_t)(d[x] - d[x - 1]), lo + x, hi + x);
-  for (size_t y = 1; y < ny; y++) {
-    const uint16_t *c = d + y * nx, *up = c - nx;
-    uint8_t *l = lo + y * nx, *h = hi + y * nx;
-    put_residual((uint16_t)(c[0] - up[0]), l, h);
-    for (size_t x = 1; x < nx; x++)
-      put_residual((uint16_t)(c[x] - c[x - 1] - up[x] + up[x - 1]), l + x, h + x);
+  static const uint16_t k_zeros[PIECE];
+
+  for (size_t y = 0; y < ny; y++) {
+    uint16_t carry = 0;
+    for (size_t x = 0; x < nx; x += PIECE) {
+      const size_t at = y * nx + x;
+      residual_piece(d + at, y > 0 ? d + at - nx : k_zeros, BC_MIN((size_t)PIECE, nx - x), &carry, lo + at,
+                     hi + at);
+    }
   }
 }
 

@@ -103,48 +103,64 @@ typedef struct trial {
 } trial;
 
 typedef struct trial_lanes {
-  int32_t k_min[LANES], k_max[LANES], k_or[LANES];
-  uint32_t bad[LANES];
+  v8i k_min, k_max, k_or, bad;
 } trial_lanes;
+
+typedef float v8f __attribute__((vector_size(32)));
+typedef double v8d __attribute__((vector_size(64)));
+
+/* By pointers: what a vector is returned in depends on the processor. */
+BC_INLINE void to_steps(const v8f *x, const bc_lin *l, v8f *out, bool in_float)
+{
+  const float sf = (float)l->s, inv = in_float ? 1.0f / sf : 0;
+  if (in_float) {
+    *out = (*x - (float)l->r) * inv;
+  } else {
+    const v8d k = (__builtin_convertvector(*x, v8d) - l->r) * (1.0 / l->s);
+    *out = __builtin_convertvector((k + ROUND_F64) - ROUND_F64, v8f);
+  }
+}
+
+BC_INLINE void from_steps(const v8i *k, const bc_lin *l, v8f *out, bool in_float)
+{
+  if (in_float)
+    *out = __builtin_convertvector(*k, v8f) * (float)l->s + (float)l->r;
+  else
+    *out = __builtin_convertvector(__builtin_convertvector(*k, v8d) * l->s + l->r, v8f);
+}
 
 BC_INLINE void try8(const float *restrict v, const bc_lin *l, int32_t *restrict k, trial_lanes *s,
                     bool in_float)
 {
-  const float rf = (float)l->r, sf = (float)l->s, inv_f = in_float ? 1.0f / sf : 0;
-  const double inv = 1.0 / l->s;
+  const v8i zero = { 0 };
+  const v8f r = (v8f)zero + (float)l->r, magic = (v8f)zero + ROUND_F32;
+  v8i b, valid, ki;
+  v8f x, back;
 
-  for (int i = 0; i < LANES; i++) {
-    const uint32_t b = bc_f32_bits(v[i]),
-                   valid = (int32_t)(b & ~BC_F32_SIGN) > (int32_t)BC_F32_INF ? 0 : UINT32_MAX;
-    const float x = bc_f32_of((b & valid) | (bc_f32_bits(rf) & ~valid));
-    const float step =
-        in_float ? (x - rf) * inv_f : (float)((((double)x - l->r) * inv + ROUND_F64) - ROUND_F64);
-    const int32_t ki = (int32_t)(bc_f32_bits(step + ROUND_F32) - bc_f32_bits(ROUND_F32));
-    const float back = in_float ? (float)ki * sf + rf : (float)((double)ki * l->s + l->r);
-    s->bad[i] |= (bc_f32_bits(back) ^ b) & valid;
-    k[i] = ki;
-    s->k_min[i] = BC_MIN(s->k_min[i], ki);
-    s->k_max[i] = BC_MAX(s->k_max[i], ki);
-    s->k_or[i] |= ki;
-  }
+  memcpy(&b, v, sizeof b);
+  valid = (b & INT32_MAX) <= (int32_t)BC_F32_INF;
+  x = (v8f)CHOOSE(valid, b, (v8i)r);
+  to_steps(&x, l, &x, in_float);
+  ki = (v8i)(x + magic) - (v8i)magic;
+  from_steps(&ki, l, &back, in_float);
+  s->bad |= ((v8i)back ^ b) & valid;
+  memcpy(k, &ki, sizeof ki);
+  s->k_min = CHOOSE(ki < s->k_min, ki, s->k_min);
+  s->k_max = CHOOSE(ki > s->k_max, ki, s->k_max);
+  s->k_or |= ki;
 }
 
 /* k of each value for s = 2^e about r, and whether all come back bit for bit. */
 BC_INLINE trial try_all(const float *v, size_t n, const bc_lin *plane, int32_t *k, bool in_float)
 {
   const bc_lin l = *plane;
+  const v8i zero = { 0 };
   float tail[LANES];
   int32_t tail_k[LANES];
-  trial_lanes s;
+  trial_lanes s = { zero + INT32_MAX, zero + INT32_MIN, zero, zero };
   trial out = { INT32_MAX, INT32_MIN, 0, true };
   size_t i = 0;
 
-  for (int j = 0; j < LANES; j++) {
-    s.k_min[j] = INT32_MAX;
-    s.k_max[j] = INT32_MIN;
-    s.k_or[j] = 0;
-    s.bad[j] = 0;
-  }
   for (; i + LANES <= n; i += LANES)
     try8(v + i, &l, k + i, &s, in_float);
   if (i < n) {
