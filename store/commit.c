@@ -1,4 +1,7 @@
-#include "store/commit.h"
+/*
+ * Applying a commit to the index. The record itself: commit_record.c.
+ */
+#include "store/commit_int.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -7,55 +10,6 @@
 
 #include "store/schema_io.h"
 #include "store/store_int.h"
-
-#define RECORD_MAX ((size_t)1 << 28)
-
-/* ---- the record ---- */
-
-/* One encoded part with its length before it. */
-static bc_status put_sized(bc_buf *out, bc_status encoded, bc_buf *part, bc_err *err)
-{
-  bc_status st = encoded;
-  if (st == BC_OK) st = bc_buf_u32(out, (uint32_t)part->n, err);
-  if (st == BC_OK) st = bc_buf_put(out, part->p, part->n, err);
-  part->n = 0;
-  return st;
-}
-
-bc_status bc_commit_encode(const bc_commit *c, bc_buf *out, bc_err *err)
-{
-  bc_status st = BC_OK;
-  uint8_t key[BC_TILE_KEY_BYTES];
-  bc_buf one = bc_buf_empty(RECORD_MAX);
-  BC_TRY(bc_buf_u64(out, c->snapshot, err));
-  BC_TRY(bc_buf_u32(out, (uint32_t)c->n_grids, err));
-  for (size_t i = 0; i < c->n_grids; i++)
-    BC_TRY(put_sized(out, bc_grid_encode(&c->grids[i], &one, err), &one, err));
-  BC_TRY(bc_buf_u32(out, (uint32_t)c->n_modalities, err));
-  for (size_t i = 0; i < c->n_modalities; i++)
-    BC_TRY(put_sized(out, bc_modality_encode(c->modalities[i], &one, err), &one, err));
-  BC_TRY(bc_buf_u32(out, (uint32_t)c->n_sources + c->n_carried, err));
-  for (size_t i = 0; i < c->n_sources; i++)
-    BC_TRY(put_sized(out, bc_source_encode(&c->sources[i], &one, err), &one, err));
-  BC_TRY(bc_buf_put(out, c->carried.p, c->carried.n, err));
-  BC_TRY(bc_buf_u64(out, c->n_drops, err));
-  for (size_t i = 0; i < c->n_drops; i++) {
-    bc_tile_key_put(&c->drops[i], key);
-    BC_TRY(bc_buf_put(out, key, sizeof key, err));
-  }
-  BC_TRY(bc_buf_u32(out, (uint32_t)c->n_retired, err));
-  for (size_t i = 0; i < c->n_retired; i++)
-    BC_TRY(bc_buf_u32(out, c->retired[i], err));
-  BC_TRY(bc_buf_u32(out, c->flags, err));
-  BC_TRY(bc_buf_u32(out, (uint32_t)c->n_live, err));
-  for (size_t i = 0; i < c->n_live; i++) {
-    BC_TRY(bc_buf_u32(out, c->live[i].first, err));
-    BC_TRY(bc_buf_u32(out, c->live[i].n, err));
-  }
-out:
-  bc_buf_dispose(&one);
-  return st;
-}
 
 /* ---- applying ---- */
 
@@ -75,29 +29,14 @@ typedef struct apply {
 
 enum { TOUCHED = 1, RECOUNT = 2 };
 
-static bc_status bad_record(const bc_segment *seg, bc_err *err)
-{
-  return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 ": its commit record is damaged",
-                 bc_segment_number(seg));
-}
-
-/* The next u32-sized part. */
-static bool sized(bc_cursor *c, bc_bytes *part)
-{
-  const uint32_t n = bc_cur_u32(c);
-  part->p = bc_cur_take(c, n);
-  part->n = n;
-  return c->ok;
-}
-
 static bc_status apply_grids(apply *a, bc_cursor *c, bc_err *err)
 {
   const uint32_t n = bc_cur_u32(c);
-  if (!c->ok || n > BC_MAX_GRIDS) return bad_record(a->seg, err);
+  if (!c->ok || n > BC_MAX_GRIDS) return bc_commit_bad(a->seg, err);
   for (uint32_t i = 0; i < n; i++) {
     bc_bytes part;
     bc_grid g;
-    if (!sized(c, &part)) return bad_record(a->seg, err);
+    if (!bc_commit_sized(c, &part)) return bc_commit_bad(a->seg, err);
     BC_RET(bc_grid_decode(part, &g, err));
     BC_RET(bc_put_grid(a->t, (uint8_t)i, &g, err));
   }
@@ -137,10 +76,10 @@ static bc_status last_modality(void *ctx, bc_bytes key, bc_bytes value, bool *st
 static bc_status apply_modalities(apply *a, bc_cursor *c, bc_err *err)
 {
   const uint32_t n = bc_cur_u32(c);
-  if (!c->ok || n > BC_MAX_MODALITIES) return bad_record(a->seg, err);
+  if (!c->ok || n > BC_MAX_MODALITIES) return bc_commit_bad(a->seg, err);
   for (uint32_t i = 0; i < n; i++) {
     bc_bytes part;
-    if (!sized(c, &part)) return bad_record(a->seg, err);
+    if (!bc_commit_sized(c, &part)) return bc_commit_bad(a->seg, err);
     BC_RET(apply_modality(a, part, err));
   }
   BC_RET(bc_txn_each(a->t, BC_TABLE_MODALITIES, (bc_bytes){ NULL, 0 }, last_modality, &a->n_modalities, err));
@@ -153,12 +92,12 @@ static bc_status apply_sources(apply *a, bc_cursor *c, bc_err *err)
 {
   uint64_t next = 0;
   const uint32_t n = bc_cur_u32(c);
-  if (!c->ok || n > c->b.n) return bad_record(a->seg, err);
+  if (!c->ok || n > c->b.n) return bc_commit_bad(a->seg, err);
   BC_RET(bc_meta_get(a->t, BC_META_NEXT_SOURCE, &next, err));
   for (uint32_t i = 0; i < n; i++) {
     bc_bytes part;
     bc_source_rec s;
-    if (!sized(c, &part)) return bad_record(a->seg, err);
+    if (!bc_commit_sized(c, &part)) return bc_commit_bad(a->seg, err);
     BC_RET(bc_source_decode(part, &s, err));
     BC_RET(bc_put_source(a->t, &s, err));
     if (s.id >= next) next = (uint64_t)s.id + 1;
@@ -228,16 +167,6 @@ static bc_status apply_retired(apply *a, bc_bytes numbers, bc_err *err)
   return BC_OK;
 }
 
-static uint32_t run_first(bc_bytes live, size_t i) { return bc_le32(live.p + 8 * i); }
-static uint32_t run_n(bc_bytes live, size_t i) { return bc_le32(live.p + 8 * i + 4); }
-
-static bool in_live(bc_bytes live, uint32_t id)
-{
-  for (size_t i = 0; i < live.n / 8; i++)
-    if (id >= run_first(live, i) && id - run_first(live, i) < run_n(live, i)) return true;
-  return false;
-}
-
 /* Lost segments that this commit no longer counts: one between, which retired them, is gone itself. */
 typedef struct lost_list {
   bc_bytes live;
@@ -250,7 +179,7 @@ static bc_status add_gone(void *ctx, bc_bytes key, bc_bytes value, bool *stop, b
   bc_segment_rec seg;
   (void)stop;
   BC_RET(bc_segment_rec_get(key, value, &seg, err));
-  return seg.bytes > 0 || in_live(l->live, seg.id) ? BC_OK : bc_buf_u32(&l->gone, seg.id, err);
+  return seg.bytes > 0 || bc_live_has(l->live, seg.id) ? BC_OK : bc_buf_u32(&l->gone, seg.id, err);
 }
 
 static bc_status drop_gone(apply *a, bc_bytes live, bc_err *err)
@@ -278,78 +207,15 @@ static bc_status note_lost(apply *a, const bc_commit_parts *p, bc_err *err)
 {
   uint64_t have = 0, live = 0;
   for (uint32_t i = 0; i < p->n_live; i++)
-    live += run_n(p->live, i);
+    live += bc_live_n(p->live, i);
   if (live == 0) return BC_OK;
   BC_RET(drop_gone(a, p->live, err));
   BC_RET(bc_txn_count(a->t, BC_TABLE_SEGMENTS, &have, err));
   if (have == live) return BC_OK;
   for (uint32_t i = 0; i < p->n_live; i++)
-    for (uint32_t k = 0; k < run_n(p->live, i); k++)
-      BC_RET(add_lost(a, run_first(p->live, i) + k, err));
+    for (uint32_t k = 0; k < bc_live_n(p->live, i); k++)
+      BC_RET(add_lost(a, bc_live_first(p->live, i) + k, err));
   return BC_OK;
-}
-
-/* Ascending, apart, ending at the segment itself. */
-static bool read_live(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out)
-{
-  uint64_t past = 0, sum = 0;
-  out->n_live = bc_cur_u32(c);
-  if (!c->ok || out->n_live > (c->b.n - c->at) / 8) return false;
-  out->live.n = (size_t)out->n_live * 8;
-  out->live.p = bc_cur_take(c, out->live.n);
-  for (uint32_t i = 0; c->ok && i < out->n_live; i++) {
-    const uint64_t first = run_first(out->live, i), n = run_n(out->live, i);
-    if (n == 0 || first < past || first == 0) return false;
-    past = first + n;
-    sum += n;
-  }
-  return c->ok && sum <= BC_LIVE_MAX && (out->n_live == 0 || past == (uint64_t)bc_segment_number(seg) + 1);
-}
-
-/* The end of the record: drops, retired segments; flags and live segments may be left out. */
-static bc_status read_tail(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out, bc_err *err)
-{
-  out->n_drops = bc_cur_u64(c);
-  bool good = c->ok && out->n_drops <= (c->b.n - c->at) / BC_TILE_KEY_BYTES;
-  if (good) {
-    out->drops.n = (size_t)out->n_drops * BC_TILE_KEY_BYTES;
-    out->drops.p = bc_cur_take(c, out->drops.n);
-    out->n_retired = bc_cur_u32(c);
-    good = c->ok && out->n_retired <= (c->b.n - c->at) / 4;
-  }
-  if (good) {
-    out->retired.n = (size_t)out->n_retired * 4;
-    out->retired.p = bc_cur_take(c, out->retired.n);
-    out->flags = c->at < c->b.n ? bc_cur_u32(c) : 0;
-    good = c->ok && (c->at == c->b.n || read_live(seg, c, out));
-    good = good && c->at == c->b.n && (out->flags & ~(BC_COMMIT_UPKEEP | BC_COMMIT_RECOUNT)) == 0;
-  }
-  return good ? BC_OK : bad_record(seg, err);
-}
-
-static bool skip_sized(bc_cursor *c)
-{
-  bc_bytes part;
-  for (uint32_t n = bc_cur_u32(c); c->ok && n > 0; n--)
-    if (!sized(c, &part)) return false;
-  return c->ok;
-}
-
-bc_status bc_commit_parts_of(const bc_segment *seg, bc_commit_parts *out, bc_commit_source_fn source,
-                             void *ctx, bc_err *err)
-{
-  bc_cursor c = { bc_segment_schema(seg), 0, true };
-  memset(out, 0, sizeof *out);
-  (void)bc_cur_u64(&c); /* snapshot */
-  if (!skip_sized(&c) || !skip_sized(&c)) return bad_record(seg, err);
-  for (uint32_t n = bc_cur_u32(&c); c.ok && n > 0; n--) {
-    bc_bytes part;
-    bc_source_rec s;
-    if (!sized(&c, &part)) return bad_record(seg, err);
-    BC_RET(bc_source_decode(part, &s, err));
-    if (source != NULL) BC_RET(source(ctx, s.id, err));
-  }
-  return read_tail(seg, &c, out, err);
 }
 
 /* ---- tiles ---- */
@@ -549,7 +415,7 @@ bc_status bc_commit_apply(bc_txn *t, const bc_segment *seg, const char *folder, 
   BC_TRY(apply_grids(&a, &c, err));
   BC_TRY(apply_modalities(&a, &c, err));
   BC_TRY(apply_sources(&a, &c, err));
-  BC_TRY(read_tail(seg, &c, &tail, err));
+  BC_TRY(bc_commit_tail(seg, &c, &tail, err));
   a.flags = tail.flags;
   BC_TRY(apply_drops(&a, tail.drops, err));
   BC_TRY(apply_tiles(&a, err));

@@ -231,7 +231,7 @@ static bc_status get_segment(const bc_snapshot *s, uint32_t id, bc_segment **out
   if (bc_snapshot_is_retired(s, id))
     return BC_FAIL_SYS(err, BC_E_NOTFOUND, "os", ENOENT,
                        "segment %" PRIu32 " is gone: the store was compacted meanwhile: run it again", id);
-  return BC_FAIL(err, BC_E_CORRUPT, "segment %" PRIu32 " is missing: run bctool verify", id);
+  return BC_FAIL(err, BC_E_CORRUPT, "its file is missing: run bctool verify --full");
 }
 
 /* Readers make room by what the variable says and decode by what the head says: the two must agree. */

@@ -174,6 +174,26 @@ def test_a_lost_segment_gives_missing_values_not_old_ones(bct, mkcube, tmp_path,
             assert np.isnan(now).all()
 
 
+def test_months_of_a_lost_segment(bct, mkcube, tmp_path):
+    """Their steps are not evenly spaced: the index knows the first, the last, and that they are months."""
+    store = bct.create(tmp_path / "m.bcube", "--cell", "8")
+    for i, years in enumerate([("2000-01", "2001-12"), ("2002-01", "2002-12")]):
+        bct.ingest(store, mkcube(tmp_path / f"{i}.nc", "--var", "t2m", *AREA, "--from", years[0], "--to", years[1],
+                                 "--step", "1mo"))
+    want = bct.npy(store, "--var", "t2m")
+    (store / "segments" / "0000000001.seg").unlink()
+    bct.run("query", store, "--var", "t2m", "--skip-damaged", "-o", tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as f:
+        assert np.isnan(f["t2m"][:24]).all() and same_bits(f["t2m"][24:], want[24:])
+        times = [str(t)[:7] for t in f["time"].astype("datetime64[s]")]
+    assert times == [f"{y}-{m:02d}" for y in (2000, 2001, 2002) for m in range(1, 13)]
+    for command, steps in [("ls", 36), ("stats", None)]:
+        done = bct.run(command, store, "--json", code=3)
+        assert "could not be read" in done.stderr.decode()
+        row = json.loads(done.stdout)[0]
+        assert steps is None or row["steps"] == steps
+
+
 @pytest.mark.parametrize("how", ["mended", "mended backwards", "reindexed"])
 @pytest.mark.parametrize("lost", [[1], [2], [3], [1, 2], [1, 2, 3, 4]])
 @pytest.mark.parametrize("layout, part", [("newcds", []), ("legacy", REGION)]

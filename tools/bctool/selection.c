@@ -170,7 +170,7 @@ bc_status bct_write_answer(bc_query *q, const bc_sink_opts *sink, const char *pa
   BC_TRY(st);
   bct_progress_end();
   if (bc_query_damaged(q, &first) > 0)
-    bct_warn("warning: %s missing in the answer; the first: %s",
+    bct_warn("warning: values are missing in the answer, of %s; the first: %s",
              bct_text_count(damaged, bc_query_damaged(q, NULL), "damaged block"), first);
   if (bc_query_left_out(q)[0] != '\0')
     bct_say("note: not in the answer, for they have no values in that time and place: %s",
