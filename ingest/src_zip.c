@@ -52,7 +52,7 @@ static bc_status zip_fail(bc_err *err, zip_error_t *e, const char *label, const 
 
 static bc_status disk_fail(bc_err *err, int e, const char *what)
 {
-  return BC_FAIL_SYS(err, e == EACCES || e == EPERM ? BC_E_IO : bc_os_status(e), "os", e,
+  return BC_FAIL_SYS(err, bc_os_status(e) == BC_E_FULL ? BC_E_FULL : BC_E_IO, "os", e,
                      "temporary folder %s cannot be written (%s): set TMPDIR to one with room", what,
                      e == ENOSPC || e == EDQUOT || e == EFBIG ? "no space" : "refused");
 }
