@@ -192,7 +192,10 @@ static bc_status make_texts(bc_remedy *r, bool compact, bc_err *err)
     if (r->source_text.n == 0) BC_RET(bc_buf_printf(&r->source_text, err, "%s", src.name));
     BC_RET(put_ingest(r, &src, err));
   }
-  if (compact) {
+  if (r->snap->st->published) { /* is never written */
+    r->command_text.n = 0;
+    BC_RET(bc_buf_printf(&r->command_text, err, "bctool publish, from the store that it is a copy of"));
+  } else if (compact) {
     BC_RET(bc_buf_printf(&r->command_text, err, "%sbctool compact", r->command_text.n > 0 ? " && " : ""));
     BC_RET(put_word(&r->command_text, r->snap->st->path, err));
   }

@@ -33,7 +33,8 @@ bc_status bc_remedy_none(bc_remedy *r, bc_err *err) BC_MUST_CHECK;
 
 /* One of the files, without its folders; "" when none is known. */
 static inline const char *bc_remedy_source(const bc_remedy *r) { return (const char *)r->source_text.p; }
-/* "bctool ingest netcdf STORE FILE.. --mend"; "" when no file is known. */
+/* "bctool ingest netcdf STORE FILE.. --mend"; "" when no file is known; of a published store words, not a
+ * command. */
 static inline const char *bc_remedy_command(const bc_remedy *r) { return (const char *)r->command_text.p; }
 
 #endif

@@ -174,6 +174,14 @@ def test_a_lost_segment_gives_missing_values_not_old_ones(bct, mkcube, tmp_path,
             assert np.isnan(now).all()
 
 
+def test_a_published_copy_is_made_again(bct, made, store, tmp_path):
+    bct.run("publish", store, tmp_path / "p.bcube")
+    path = next(iter(sorted((tmp_path / "p.bcube" / "segments").glob("*.seg"))))
+    flip(path, path.stat().st_size // 2)
+    said = bct.run("verify", tmp_path / "p.bcube", "--full", code=3).stdout.decode()
+    assert "to mend it: bctool publish, from the store that it is a copy of" in said and "ingest" not in said
+
+
 def test_months_of_a_lost_segment(bct, mkcube, tmp_path):
     """Their steps are not evenly spaced: the index knows the first, the last, and that they are months."""
     store = bct.create(tmp_path / "m.bcube", "--cell", "8")
