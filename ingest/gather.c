@@ -10,6 +10,7 @@ struct bc_gather {
   bc_gather_opts opts;
   bc_gather_buffer **buffers;
   size_t n, cap;
+  bc_given given;
 };
 
 bc_status bc_gather_open(bc_store *st, bc_writer *w, const bc_gather_opts *opts, bc_gather **out, bc_err *err)
@@ -47,6 +48,7 @@ void bc_gather_close(bc_gather *g)
   if (g == NULL) return;
   clear(g);
   bc_free(g->buffers);
+  bc_free(g->given.id);
   bc_free(g);
 }
 
@@ -73,21 +75,14 @@ static bool same_shape(const bc_gather_buffer *b, const bc_plane *p)
          memcmp(b->own_levels, p->levels, p->n_levels * sizeof *p->levels) == 0;
 }
 
-/* The step of that time, or n. */
-static size_t step_of(const bc_gather_buffer *b, int64_t time)
-{
-  size_t i = 0;
-  while (i < b->n && b->times[i] != time)
-    i++;
-  return i;
-}
-
 bool bc_gather_clashes(const bc_gather *g, const bc_plane *p)
 {
   const bc_gather_buffer *b = find(g, p);
   if (b == NULL) return false;
   if (!same_shape(b, p)) return true;
-  return g->opts.conflict != BC_CONFLICT_MEND && step_of(b, p->time) < b->n;
+  for (size_t i = 0; i < b->n; i++)
+    if (b->times[i] == p->time) return true;
+  return false;
 }
 
 /* Cut n rows or columns from first on, of an axis of size (after which it begins again), into cells. */
@@ -166,16 +161,31 @@ static bc_status room_for_one(bc_gather_buffer *b, bc_err *err)
   return BC_OK;
 }
 
+static bc_status note_given(bc_gather *g, uint32_t source, bc_err *err)
+{
+  bc_given *l = &g->given;
+  if (l->n > 0 && l->id[l->n - 1] == source) return BC_OK;
+  if (l->n == l->cap) {
+    const size_t cap = l->cap == 0 ? 16 : 2 * l->cap;
+    uint32_t *p = bc_realloc(l->id, cap * sizeof *p);
+    if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+    l->id = p;
+    l->cap = cap;
+  }
+  l->id[l->n++] = source;
+  return BC_OK;
+}
+
 bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err)
 {
   bc_gather_buffer *b = find(g, p);
   if (b == NULL) BC_RET(new_buffer(g, p, &b, err));
   BC_RET(room_for_one(b, err));
-  b->added = step_of(b, p->time); /* n, but when files are mended */
-  b->times[b->added] = p->time;
-  b->sources[b->added] = p->source;
-  if (p->dtype == BC_I16) b->packing[b->added] = *p->packing;
-  if (b->added == b->n) b->n++;
+  BC_RET(note_given(g, p->source, err));
+  b->times[b->n] = p->time;
+  b->sources[b->n] = p->source;
+  if (p->dtype == BC_I16) b->packing[b->n] = *p->packing;
+  b->n++;
   *out = b;
   return BC_OK;
 }
@@ -189,7 +199,7 @@ static size_t piece_at(const bc_gather_buffer *b, const bc_cell_span *y, const b
 void bc_gather_put_row(bc_gather_buffer *b, size_t level, size_t y, const void *row)
 {
   const size_t elem = bc_dtype_size(b->p.dtype), plane = b->step_bytes / b->p.n_levels;
-  uint8_t *to = b->data + b->added * b->step_bytes + level * plane;
+  uint8_t *to = b->data + (b->n - 1) * b->step_bytes + level * plane;
   const bc_cell_span *ys = b->cut.y;
 
   while (y >= ys->at + ys->n)
@@ -340,7 +350,8 @@ static bc_status run(bc_gather *g, bool compare_only, bc_ingest_report *report, 
   job_list l = { 0 };
   if (g->n == 0) return BC_OK;
   BC_TRY(make_jobs(g, &l, err));
-  BC_TRY(bc_reconcile(g->st, g->w, l.j, l.n, g->opts.conflict, compare_only, g->opts.codec.precision, err));
+  BC_TRY(bc_reconcile(g->st, g->w, l.j, l.n, g->opts.conflict, &g->given, compare_only,
+                      g->opts.codec.precision, err));
   count_steps(g, &l, report);
   if (!compare_only) BC_TRY(bc_encode_jobs(g->w, &g->opts, l.j, l.n, report, err));
 out:

@@ -45,8 +45,7 @@ bc_status bc_gather_open(bc_store *st, bc_writer *w, const bc_gather_opts *opts,
                          bc_err *err) BC_MUST_CHECK;
 void bc_gather_close(bc_gather *g);
 
-/* true when this step waits already, or a buffer of this bucket has another shape: flush before adding. With
- * BC_CONFLICT_MEND a step that waits is overwritten: later files were ingested later. */
+/* true when this step waits already, or a buffer of this bucket has another shape: flush before adding. */
 bool bc_gather_clashes(const bc_gather *g, const bc_plane *p);
 /* Room for the step: each row of each level has to be put before the next call. */
 bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err) BC_MUST_CHECK;

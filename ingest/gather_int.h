@@ -24,7 +24,6 @@ struct bc_gather_buffer {
   int64_t floor; /* of the bucket */
   size_t step_bytes;
   size_t n, cap; /* steps */
-  size_t added;  /* the step that was added last */
   bc_plane_cut cut;
   uint8_t *data; /* [n][levels] planes, cut */
   int64_t *times;
@@ -47,10 +46,16 @@ typedef struct bc_job {
 /* Steps to store. */
 static inline size_t bc_job_steps(const bc_job *j) { return j->keep == NULL ? j->b->n : j->n_keep; }
 
+/* Sources that had a step in this run so far. */
+typedef struct bc_given {
+  uint32_t *id;
+  size_t n, cap;
+} bc_given;
+
 /* Leave out steps that are stored already; settle the part number; note superseded tiles for dropping.
  * compare_only: neither of the latter two. */
 bc_status bc_reconcile(bc_store *st, bc_writer *w, bc_job *jobs, size_t n_jobs, bc_conflict conflict,
-                       bool compare_only, double precision, bc_err *err) BC_MUST_CHECK;
+                       const bc_given *given, bool compare_only, double precision, bc_err *err) BC_MUST_CHECK;
 
 /* Encode jobs on up to opts->threads threads and put them in order. */
 bc_status bc_encode_jobs(bc_writer *w, const bc_gather_opts *opts, const bc_job *jobs, size_t n_jobs,

@@ -24,6 +24,7 @@ typedef struct run {
   uint8_t *slab;         /* planes in the file's order */
   size_t slab_cap;
   uint64_t commits;
+  bool failed;          /* to flush or to commit: what waits is not whole, and must not be committed later */
   uint64_t done, total; /* bytes of all files, for the progress bar */
 } run;
 
@@ -91,8 +92,10 @@ static bc_status identify(const run *r, const char *path, bc_source_rec *rec, bc
 
 static bc_status commit(run *r, bc_err *err)
 {
-  BC_RET(bc_gather_flush(r->g, r->report, err));
-  BC_RET(bc_writer_commit(r->w, err));
+  bc_status st = bc_gather_flush(r->g, r->report, err);
+  if (st == BC_OK) st = bc_writer_commit(r->w, err);
+  r->failed = r->failed || st != BC_OK;
+  BC_RET(st);
   r->safe = *r->report;
   r->commits++;
   return BC_OK;
@@ -443,7 +446,9 @@ static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *e
 {
   bc_err first = { 0 };
   bc_status refused = BC_OK;
-  for (size_t i = 0; i < n; i++) {
+  for (size_t k = 0; k < n; k++) {
+    /* To mend, the last one first: its values were in force where files replaced those of one another. */
+    const size_t i = r->c.o->mend ? n - 1 - k : k;
     uint64_t bytes = 0;
     (void)!bc_os_file_size(paths[i], &bytes, NULL);
     bc_err e = { 0 };
@@ -453,7 +458,7 @@ static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *e
     r->done += bytes;
     if (st == BC_OK) continue;
     r->report->files_refused++;
-    if (!r->c.o->keep_going || !is_refusal(st)) {
+    if (r->failed || !r->c.o->keep_going || !is_refusal(st)) {
       if (err != NULL) *err = e;
       return st;
     }
@@ -513,11 +518,13 @@ bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t n_path
   const bool is_open = s == BC_OK;
   if (is_open) s = each_file(&r, paths, n_paths, err);
   if (is_open && !opts->dry_run) {
-    /* Whatever happened to one file, the whole ones before it are kept. A flush that failed left nothing
-     * waiting. */
-    const bc_status last = commit(&r, s == BC_OK ? err : NULL);
+    /* Whatever happened to one file, the whole ones before it are kept: unless it was the storing that
+     * failed, of which half would be committed. */
+    const bc_status last = r.failed ? s : commit(&r, s == BC_OK ? err : NULL);
     if (s == BC_OK) s = last;
-    if (last != BC_OK) keep_safe(&r);
+    if (r.failed) keep_safe(&r);
+    if (s == BC_OK && opts->mend && r.report->steps == 0)
+      note(&r, "nothing of what is damaged or lost came from these files");
   }
   r.report->seconds = bc_os_monotonic() - t0;
   bc_gather_close(r.g);

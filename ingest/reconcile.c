@@ -17,6 +17,7 @@ typedef struct found {
   bool foreign;   /* and mending it is not for the files of this job */
   size_t n_given; /* of one whose head cannot be read: steps that the job may give */
   bool waits;     /* and for some another lost one has to come back first */
+  bool all_given; /* every file that it may come from has been given in this run */
 } found;
 
 enum { SPOKEN = 1, BARRED = 2 /* by a lost tile that only other files bring back */ };
@@ -26,6 +27,7 @@ typedef struct reconcile {
   bc_writer *w;
   bc_decoder *decoder;
   bc_conflict conflict;
+  const bc_given *given;
   bool compare_only;
   double precision;
   found *tiles; /* primary parts of the job's key, ascending */
@@ -267,20 +269,38 @@ static bool segment_has_source(const bc_segment_rec *seg, uint32_t id)
   return any;
 }
 
+static bool is_given(const reconcile *r, uint32_t source)
+{
+  bool any = false;
+  for (size_t i = 0; i < r->given->n && !any; i++)
+    any = r->given->id[i] == source;
+  return any;
+}
+
+/* Whether a tile whose head is lost may have that step. */
+static bool in_span(const found *t, int64_t time)
+{
+  int64_t after = 0;
+  if (t->rec.first > t->rec.last) return true; /* not known */
+  return !__builtin_sub_overflow(time, t->key.time, &after) && after >= t->rec.first && after <= t->rec.last;
+}
+
 /* A tile whose head is lost may have held any node of the steps that the index remembers. */
 static bc_status claim_tile(reconcile *r, const bc_job *j, found *t, bool *differs, bc_err *err)
 {
   bc_segment_rec seg = { 0 };
   const bc_status st = bc_snapshot_segment(r->snap, t->rec.head_segment, &seg, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) return st;
-  const bool known = t->rec.last > t->rec.first || t->rec.n_steps == 1;
   t->lost = true;
+  t->all_given = seg.n_sources > 0;
+  for (uint32_t i = 0; i < seg.n_sources && t->all_given; i++)
+    t->all_given = is_given(r, bc_le32(seg.sources.p + 4 * (size_t)i));
   for (size_t s = 0; s < j->b->n; s++) {
-    const int64_t after = j->b->times[s] - t->key.time;
-    if (known && (after < t->rec.first || after > t->rec.last)) continue;
+    if (!in_span(t, j->b->times[s])) continue;
     const bool may = segment_has_source(&seg, j->b->sources[s]);
     t->n_given += may ? 1 : 0;
     t->waits = t->waits || (may && is_barred(r, j, s));
+    if (r->conflict != BC_CONFLICT_MEND) continue;
     for (uint16_t l = 0; l < j->b->p.n_levels; l++)
       for (uint32_t y = 0; y < j->ny; y++)
         differs[s] = claim_row(r, j, s, l, y, 0, j->nx, may) || differs[s];
@@ -421,30 +441,166 @@ static bc_status count_left(reconcile *r, const bc_job *j, size_t i, const bc_ti
   return BC_OK;
 }
 
-/* A tile whose head cannot be read may hold anything: it goes, or no query over it would answer again. */
-static bc_status drop_superseded(reconcile *r, const bc_job *j, size_t i, bc_err *err)
+/* ---- may a tile go whose head cannot be read? ---- */
+
+/* Nodes of all levels that the job or a later piece has of one time. */
+typedef struct cover_sheet {
+  uint8_t *seen; /* [levels][cell rows][cell columns] */
+  size_t n_levels, ny, nx;
+  bc_tile *later;
+  size_t n_later;
+  int64_t *times;
+  size_t n_times;
+} cover_sheet;
+
+static void mark_box(const cover_sheet *c, uint16_t level, uint32_t y0, uint32_t x0, uint32_t ny, uint32_t nx)
 {
-  bc_tile t;
-  bc_tile_key key = r->tiles[i].key;
-  uint32_t left = 0;
-  const bool nothing = j->keep != NULL && j->n_keep == 0;
-  if (r->tiles[i].foreign || (nothing && (r->conflict != BC_CONFLICT_MEND || !r->tiles[i].lost)))
-    return BC_OK;
-  bc_status st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
-  if (bc_is_damage(st) && (r->tiles[i].waits || (nothing && r->tiles[i].n_given < r->tiles[i].rec.n_steps)))
-    return BC_OK;
-  if (st == BC_OK) {
-    st = count_left(r, j, i, &t.head, &left, err);
-    bc_tile_close(&t);
-    BC_RET(st);
-  } else if (!bc_is_damage(st)) {
-    return st;
+  if (level >= c->n_levels) return;
+  for (uint32_t y = y0; y < y0 + ny; y++)
+    memset(c->seen + ((size_t)level * c->ny + y) * c->nx + x0, 1, nx);
+}
+
+static bool has_time(const bc_tile_head *h, int64_t time)
+{
+  bool any = false;
+  for (uint32_t t = 0; t < h->nt && !any; t++)
+    any = bc_tile_time(h, t) == time;
+  return any;
+}
+
+static size_t count_nodes(const reconcile *r, const bc_job *j, const cover_sheet *c, int64_t time)
+{
+  const size_t all = c->n_levels * c->ny * c->nx, s = find_step(j->b, time);
+  size_t n = 0;
+  memset(c->seen, 0, all);
+  if (s < j->b->n && !is_barred(r, j, s))
+    for (uint16_t l = 0; l < j->b->p.n_levels; l++)
+      mark_box(c, j->b->own_levels[l], j->y0, j->x0, j->ny, j->nx);
+  for (size_t k = 0; k < c->n_later; k++) {
+    const bc_tile_head *h = &c->later[k].head;
+    for (uint32_t l = 0; l < h->nl && has_time(h, time); l++)
+      mark_box(c, bc_tile_level(h, l), h->y0, h->x0, h->ny, h->nx);
   }
-  if (left > 0) return BC_OK;
+  for (size_t i = 0; i < all; i++)
+    n += c->seen[i];
+  return n;
+}
+
+static void add_time(cover_sheet *c, const found *t, int64_t time)
+{
+  bool there = !in_span(t, time);
+  for (size_t i = 0; i < c->n_times && !there; i++)
+    there = c->times[i] == time;
+  if (!there) c->times[c->n_times++] = time;
+}
+
+static bc_status fill_sheet(reconcile *r, const bc_job *j, size_t i, cover_sheet *c, bc_err *err)
+{
+  const bc_modality *m = bc_writer_get_modality(r->w, j->key.modality);
+  size_t n_times = j->b->n;
+  *c = (cover_sheet){ .n_levels = BC_MAX(m->n_levels, 1), .ny = j->cell_ny, .nx = j->cell_nx };
+  c->seen = bc_malloc(c->n_levels * c->ny * c->nx);
+  c->later = bc_calloc(r->n - i, sizeof *c->later);
+  if (c->seen == NULL || c->later == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  for (size_t k = i + 1; k < r->n; k++) {
+    if (r->tiles[k].lost) continue;
+    if (bc_snapshot_tile(r->snap, &r->tiles[k].key, &r->tiles[k].rec, &c->later[c->n_later], NULL) != BC_OK)
+      continue;
+    n_times += c->later[c->n_later++].head.nt;
+  }
+  c->times = bc_malloc(n_times * sizeof *c->times);
+  if (c->times == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  for (size_t s = 0; s < j->b->n; s++)
+    add_time(c, &r->tiles[i], j->b->times[s]);
+  for (size_t k = 0; k < c->n_later; k++)
+    for (uint32_t t = 0; t < c->later[k].head.nt; t++)
+      add_time(c, &r->tiles[i], bc_tile_time(&c->later[k].head, t));
+  return BC_OK;
+}
+
+/* For as many steps as it had there are as many nodes as it had, with what is written now. */
+static bc_status is_covered(reconcile *r, const bc_job *j, size_t i, bool *covered, bc_err *err)
+{
+  cover_sheet c = { 0 };
+  const bc_tile_rec *rec = &r->tiles[i].rec;
+  size_t whole = 0;
+  *covered = false;
+  if (rec->n_steps == 0) return BC_OK;
+  const uint64_t plane = rec->decoded / sizeof(float) / rec->n_steps;
+  const bc_status st = fill_sheet(r, j, i, &c, err);
+  for (size_t k = 0; st == BC_OK && k < c.n_times; k++)
+    whole += count_nodes(r, j, &c, c.times[k]) >= plane;
+  *covered = st == BC_OK && whole >= rec->n_steps;
+  for (size_t k = 0; k < c.n_later; k++)
+    bc_tile_close(&c.later[k]);
+  bc_free(c.later);
+  bc_free(c.times);
+  bc_free(c.seen);
+  return st;
+}
+
+/* What was in it is known by the index alone: it goes when all of it is there again, or when every file that
+ * it can have come from was given. New values do not know which nodes it had, unless they fill the cell. */
+static bc_status may_go(reconcile *r, const bc_job *j, size_t i, bool *may, bc_err *err)
+{
+  const found *t = &r->tiles[i];
+  const bool fills = j->ny == j->cell_ny && j->nx == j->cell_nx;
+  *may = false;
+  if (t->foreign && !(fills && r->conflict == BC_CONFLICT_REPLACE)) return BC_OK;
+  if (t->waits) return BC_OK;
+  if (r->conflict == BC_CONFLICT_MEND && t->all_given) {
+    *may = true;
+    return BC_OK;
+  }
+  return is_covered(r, j, i, may, err);
+}
+
+static bc_status drop_tile(reconcile *r, const bc_job *j, bc_tile_key key, bc_err *err)
+{
   BC_RET(bc_writer_drop(r->w, &key, err));
   if (j->b->p.layout[1] == BC_LAYOUT_NONE) return BC_OK;
   key.part |= BC_PART_SECOND;
   return bc_writer_drop(r->w, &key, err);
+}
+
+static bool all_sources_given(const reconcile *r, const bc_tile_head *h)
+{
+  bool all = h->n_sources > 0;
+  for (uint32_t i = 0; i < h->n_sources && all; i++)
+    all = is_given(r, bc_tile_source(h, i));
+  return all;
+}
+
+static bool any_barred(const reconcile *r, const bc_job *j)
+{
+  bool any = false;
+  for (size_t s = 0; s < j->b->n && !any; s++)
+    any = is_barred(r, j, s);
+  return any;
+}
+
+/* Tiles of which nothing is in force any more. */
+static bc_status drop_superseded(reconcile *r, const bc_job *j, size_t i, bc_err *err)
+{
+  bc_tile t;
+  const bc_tile_key key = r->tiles[i].key;
+  uint32_t left = 0;
+  bool may = false;
+  const bool nothing = j->keep != NULL && j->n_keep == 0, mends = r->conflict == BC_CONFLICT_MEND;
+  bc_status st;
+  if (nothing && !(mends && r->tiles[i].lost)) return BC_OK;
+  st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
+  if (bc_is_damage(st)) {
+    BC_RET(may_go(r, j, i, &may, err));
+    return may ? drop_tile(r, j, key, err) : BC_OK;
+  }
+  BC_RET(st);
+  st = r->tiles[i].foreign ? BC_OK : count_left(r, j, i, &t.head, &left, err);
+  may = !r->tiles[i].foreign &&
+        (left == 0 || (mends && r->tiles[i].lost && all_sources_given(r, &t.head) && !any_barred(r, j)));
+  bc_tile_close(&t);
+  BC_RET(st);
+  return may ? drop_tile(r, j, key, err) : BC_OK;
 }
 
 /* Files whose values are replaced are no longer in as they were: giving one again must not be answered by
@@ -475,8 +631,7 @@ static bc_status reconcile_job(reconcile *r, bc_job *j, bc_err *err)
   for (size_t i = r->n; i-- > 0;) { /* later pieces first: theirs is the value in force */
     bc_tile t;
     st = bc_snapshot_tile(r->snap, &r->tiles[i].key, &r->tiles[i].rec, &t, err);
-    if (r->conflict == BC_CONFLICT_REPLACE && bc_is_damage(st)) continue;
-    if (r->conflict == BC_CONFLICT_MEND && bc_is_damage(st)) {
+    if (r->conflict != BC_CONFLICT_REFUSE && bc_is_damage(st)) {
       BC_TRY(claim_tile(r, j, &r->tiles[i], differs, err));
       continue;
     }
@@ -512,10 +667,12 @@ static bc_status settle_part(reconcile *r, bc_job *jobs, size_t i, bc_err *err)
 }
 
 bc_status bc_reconcile(bc_store *store, bc_writer *w, bc_job *jobs, size_t n_jobs, bc_conflict conflict,
-                       bool compare_only, double precision, bc_err *err)
+                       const bc_given *given, bool compare_only, double precision, bc_err *err)
 {
   bc_status st = BC_OK;
-  reconcile r = { .w = w, .conflict = conflict, .compare_only = compare_only, .precision = precision };
+  reconcile r = {
+    .w = w, .conflict = conflict, .given = given, .compare_only = compare_only, .precision = precision
+  };
   BC_TRY(bc_snapshot_open(store, &r.snap, err));
   BC_TRY(bc_decoder_open(&r.decoder, err));
   for (size_t i = 0; i < n_jobs; i++) {

@@ -137,7 +137,7 @@ static void keep_copy(bc_qvar *v, bool second)
   v->n_tiles = n;
 }
 
-static bc_status choose_copy(const bc_query *q, bc_qvar *v, bc_touch *t, bc_err *err)
+static bc_status choose_copy(bc_query *q, bc_qvar *v, bc_touch *t, bc_err *err)
 {
   bool second = false, any = false;
   qsort(v->tiles, v->n_tiles, sizeof *v->tiles, by_key);
@@ -148,6 +148,8 @@ static bc_status choose_copy(const bc_query *q, bc_qvar *v, bc_touch *t, bc_err 
     keep_copy(v, second);
     second = second || (v->tiles[0].part & BC_PART_SECOND) != 0;
   }
+  for (size_t i = 0; i < v->n_tiles; i++)
+    q->damaged += v->tiles[i].lost;
   v->part.layout = bc_layout_name(v->m.layout[second ? 1 : 0]);
   return BC_OK;
 }

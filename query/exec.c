@@ -242,7 +242,8 @@ static bc_status damaged(job *j, const part *p, bc_status st, const bc_err *why,
   }
   scatter(p, &k_missing, 0, 0, 0);
   (void)pthread_mutex_lock(&j->lock);
-  if (j->q->damaged++ == 0) memcpy(j->q->first_damage, where.msg, sizeof where.msg);
+  if (j->q->damaged++ == 0 || j->q->first_damage[0] == '\0')
+    memcpy(j->q->first_damage, where.msg, sizeof where.msg);
   (void)pthread_mutex_unlock(&j->lock);
   return BC_OK;
 }

@@ -83,11 +83,14 @@ bc_status bc_plan_lost(bc_query *q, bc_qvar *v, bc_snapshot *snap, const bc_tile
   int64_t *times = NULL;
   bc_buf head = bc_buf_empty((size_t)1 << 30);
   const uint32_t nt = bc_lost_steps(&v->m, key, rec, NULL, BC_LOST_STEPS_MAX);
-  if (q->damaged++ == 0) {
+  if (q->first_damage[0] == '\0') {
     bc_plan_add_remedy(snap, rec, why);
     memcpy(q->first_damage, why->msg, sizeof q->first_damage);
   }
-  if (nt == 0) return BC_OK;
+  if (nt == 0) { /* who knows which */
+    q->damaged++;
+    return BC_OK;
+  }
   times = bc_malloc(nt * sizeof *times);
   if (times == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "no memory to plan the query"));
   (void)bc_lost_steps(&v->m, key, rec, times, nt);

@@ -170,7 +170,8 @@ static bc_status apply_retired(apply *a, bc_bytes numbers, bc_err *err)
 /* Lost segments that this commit no longer counts: one between, which retired them, is gone itself. */
 typedef struct lost_list {
   bc_bytes live;
-  bc_buf gone; /* le32 each */
+  uint64_t have; /* of them, in the table */
+  bc_buf gone;   /* le32 each */
 } lost_list;
 
 static bc_status add_gone(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
@@ -179,16 +180,19 @@ static bc_status add_gone(void *ctx, bc_bytes key, bc_bytes value, bool *stop, b
   bc_segment_rec seg;
   (void)stop;
   BC_RET(bc_segment_rec_get(key, value, &seg, err));
-  return seg.bytes > 0 || bc_live_has(l->live, seg.id) ? BC_OK : bc_buf_u32(&l->gone, seg.id, err);
+  const bool is_live = bc_live_has(l->live, seg.id);
+  l->have += is_live;
+  return seg.bytes > 0 || is_live ? BC_OK : bc_buf_u32(&l->gone, seg.id, err);
 }
 
-static bc_status drop_gone(apply *a, bc_bytes live, bc_err *err)
+static bc_status drop_gone(apply *a, bc_bytes live, uint64_t *have, bc_err *err)
 {
   lost_list l = { .live = live, .gone = bc_buf_empty(SIZE_MAX) };
   bc_status st = bc_txn_each(a->t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, add_gone, &l, err);
   for (size_t i = 0; st == BC_OK && i < l.gone.n; i += 4)
     st = bc_txn_segment_del(a->t, bc_le32(l.gone.p + i), err);
   bc_buf_dispose(&l.gone);
+  *have = l.have;
   return st;
 }
 
@@ -209,8 +213,7 @@ static bc_status note_lost(apply *a, const bc_commit_parts *p, bc_err *err)
   for (uint32_t i = 0; i < p->n_live; i++)
     live += bc_live_n(p->live, i);
   if (live == 0) return BC_OK;
-  BC_RET(drop_gone(a, p->live, err));
-  BC_RET(bc_txn_count(a->t, BC_TABLE_SEGMENTS, &have, err));
+  BC_RET(drop_gone(a, p->live, &have, err));
   if (have == live) return BC_OK;
   for (uint32_t i = 0; i < p->n_live; i++)
     for (uint32_t k = 0; k < bc_live_n(p->live, i); k++)

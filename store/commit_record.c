@@ -78,9 +78,15 @@ uint32_t bc_live_n(bc_bytes live, size_t i) { return bc_le32(live.p + 8 * i + 4)
 
 bool bc_live_has(bc_bytes live, uint32_t id)
 {
-  for (size_t i = 0; i < live.n / 8; i++)
-    if (id >= bc_live_first(live, i) && id - bc_live_first(live, i) < bc_live_n(live, i)) return true;
-  return false;
+  size_t lo = 0, hi = live.n / 8; /* the last run that begins at id or before is in [lo, hi) */
+  while (hi - lo > 1) {
+    const size_t mid = lo + (hi - lo) / 2;
+    if (bc_live_first(live, mid) <= id)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  return lo < hi && id >= bc_live_first(live, lo) && id - bc_live_first(live, lo) < bc_live_n(live, lo);
 }
 
 /* Ascending, apart, ending at the segment itself. */
@@ -93,7 +99,7 @@ static bool read_live(const bc_segment *seg, bc_cursor *c, bc_commit_parts *out)
   out->live.p = bc_cur_take(c, out->live.n);
   for (uint32_t i = 0; c->ok && i < out->n_live; i++) {
     const uint64_t first = bc_live_first(out->live, i), n = bc_live_n(out->live, i);
-    if (n == 0 || first < past || first == 0) return false;
+    if (n == 0 || first == 0 || (i > 0 && first <= past)) return false;
     past = first + n;
     sum += n;
   }

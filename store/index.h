@@ -24,7 +24,8 @@ typedef struct bc_tile_rec {
   uint64_t head_offset;
   uint32_t head_bytes;
   uint32_t n_steps;
-  uint32_t first, last; /* of these, in seconds after the bucket's time: known even when the head is lost */
+  uint32_t first, last; /* of these, in seconds after the bucket's time: known even when the head is lost.
+                           first > last: not known */
   bc_codec codec;
   uint64_t n_valid, n_missing, n_absent;
   double min, max, sum, sumsq;

@@ -98,7 +98,7 @@ bc_status bc_tile_rec_get(bc_bytes src, bc_tile_rec *out, bc_err *err)
     .head_offset = bc_le64(p + REC_HEAD_OFFSET),
     .head_bytes = bc_le32(p + REC_HEAD_BYTES),
     .n_steps = bc_le32(p + REC_STEPS),
-    .first = is_short ? 0 : bc_le32(p + REC_FIRST),
+    .first = is_short ? 1 : bc_le32(p + REC_FIRST), /* after the last: not known */
     .last = is_short ? 0 : bc_le32(p + REC_LAST),
     .codec = (bc_codec)p[REC_CODEC],
     .n_valid = bc_le64(p + REC_VALID),

@@ -116,7 +116,8 @@ static bc_status apply_all(bc_index *ix, bc_store *st, const bc_progress *progre
 
 typedef struct missing {
   const bc_store *st;
-  bc_txn *old; /* the index that is to go; NULL: lost or damaged */
+  bc_txn *now;   /* of the new index */
+  bool is_older; /* the old one was made before the last commit */
   void (*skipped)(void *, const char *);
   void *ctx;
   bc_reindex_report *report;
@@ -131,14 +132,6 @@ static bc_status tell_missing(void *ctx, bc_bytes key, bc_bytes value, bool *sto
   (void)stop;
   BC_RET(bc_segment_rec_get(key, value, &seg, err));
   if (seg.bytes > 0) return BC_OK;
-  bc_segment_rec known;
-  if (m->old != NULL && bc_txn_segment_get(m->old, seg.id, &known, NULL) == BC_OK && known.bytes > 0)
-    return BC_FAIL(
-        err, BC_E_CORRUPT,
-        "its index is whole and knows what was in segment %" PRIu32
-        ", which cannot be read: a new index would not. Run bctool verify, which names the files to "
-        "ingest again; to make a new one all the same, remove %s/" BC_INDEX " first",
-        seg.id, m->st->path);
   bc_segment_name(seg.id, name);
   char *path = bc_asprintf("%s/%s", m->st->segments, name);
   if (path == NULL) return BC_FAIL(err, BC_E_NOMEM, "reindex: no memory");
@@ -170,14 +163,46 @@ static bc_index *open_whole(const char *folder, bc_txn **t)
   return NULL;
 }
 
+/* A segment of the old index that the new one does not have: lost, unless a later commit has retired it. */
+static bc_status compare_old(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  const missing *m = ctx;
+  bc_segment_rec old, now;
+  (void)stop;
+  BC_RET(bc_segment_rec_get(key, value, &old, err));
+  if (old.bytes == 0) return BC_OK;
+  const bc_status st = bc_txn_segment_get(m->now, old.id, &now, err);
+  if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+  if (st == BC_OK ? now.bytes > 0 : m->is_older) return BC_OK;
+  return BC_FAIL(err, BC_E_CORRUPT,
+                 "its index is whole and knows what was in segment %" PRIu32
+                 ", which cannot be read: a new index would not. Run bctool verify, which names the files to "
+                 "ingest again; to make a new one all the same, remove %s/" BC_INDEX " first",
+                 old.id, m->st->path);
+}
+
+static bc_status compare_with_old(const char *folder, missing *m, bc_err *err)
+{
+  uint64_t then = 0, now = 0;
+  bc_txn *t = NULL;
+  bc_index *ix = open_whole(folder, &t);
+  if (ix == NULL) return BC_OK;
+  bc_status st = bc_meta_get(t, BC_META_SNAPSHOT, &then, err);
+  if (st == BC_OK) st = bc_meta_get(m->now, BC_META_SNAPSHOT, &now, err);
+  m->is_older = then < now;
+  if (st == BC_OK) st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, compare_old, m, err);
+  bc_txn_abort(t);
+  bc_index_close(ix);
+  return st;
+}
+
 static bc_status count_missing(bc_index *ix, const char *old, missing *m, bc_err *err)
 {
   bc_txn *t = NULL;
   BC_RET(bc_txn_begin(ix, false, &t, err));
-  bc_index *before = open_whole(old, &m->old);
-  const bc_status st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, tell_missing, m, err);
-  bc_txn_abort(m->old);
-  bc_index_close(before);
+  m->now = t;
+  bc_status st = compare_with_old(old, m, err);
+  if (st == BC_OK) st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, tell_missing, m, err);
   bc_txn_abort(t);
   return st;
 }
@@ -241,7 +266,8 @@ static bc_status rebuild(bc_store *store, const char *fresh, const char *old, co
   BC_TRY(bc_index_init(fresh, store->uuid, &store->grid, err));
   BC_TRY(bc_index_open(fresh, BC_INDEX_WRITE, &ix, err));
   BC_TRY(apply_all(ix, store, progress, skipped, ctx, report, err));
-  BC_TRY(count_missing(ix, index, &(missing){ store, NULL, skipped, ctx, report }, err));
+  BC_TRY(count_missing(ix, index, &(missing){ .st = store, .skipped = skipped, .ctx = ctx, .report = report },
+                       err));
   BC_TRY(fill_gaps(ix, err));
   bc_index_close(ix);
   ix = NULL;

@@ -29,6 +29,10 @@ bc_status bc_remedy_init(bc_remedy *r, bc_snapshot *snap, bc_err *err)
 
 void bc_remedy_dispose(bc_remedy *r)
 {
+  for (size_t i = 0; i < BC_ARRAY_LEN(r->known); i++) {
+    bc_free(r->known[i].source);
+    bc_free(r->known[i].command);
+  }
   bc_free(r->from);
   bc_buf_dispose(&r->source_text);
   bc_buf_dispose(&r->command_text);
@@ -122,28 +126,54 @@ static bc_status put_word(bc_buf *b, const char *word, bc_err *err)
 /* "A/B" of which B is past the end, as --time takes it: B is the last second inside. */
 static bc_status put_time(bc_buf *b, const char *value, bc_err *err)
 {
-  char last[BC_TIME_TEXT] = "..";
+  char span[2 * BC_TIME_TEXT + 8], first[BC_TIME_TEXT] = "..", last[BC_TIME_TEXT] = "..";
   int64_t begin = 0, end = 0;
   const char *slash = strchr(value, '/');
   if (slash == NULL) return BC_OK;
+  if (slash > value && bc_time_parse(value, (size_t)(slash - value), &begin, &end, NULL) == BC_OK)
+    bc_time_format(begin, first);
   if (slash[1] != '\0' && bc_time_parse(slash + 1, strlen(slash + 1), &begin, &end, NULL) == BC_OK)
     bc_time_format(begin - 1, last);
-  return bc_buf_printf(b, err, " --time %.*s/%s", slash > value ? (int)(slash - value) : 2,
-                       slash > value ? value : "..", last);
+  (void)snprintf(span, sizeof span, "%s/%s", first, last);
+  BC_RET(bc_buf_printf(b, err, " --time"));
+  return put_word(b, span, err);
 }
 
+/* A store may come from anyone: nothing of it reaches the command but through put_word. */
 static bc_status put_option(bc_buf *b, const char *name, const char *value, bc_err *err)
 {
+  static const char *const known[] = { "group", "var", "bbox", "regrid", "precision" };
   static const char *const regrid[] = { "none", "nearest", "bilinear", "mean" };
-  if (*value == '\0' || strcmp(value, "/") == 0) return BC_OK;
+  char word[2 + sizeof((bc_source_rec *)0)->request];
+  if (*value == '\0' || strcmp(value, "/") == 0 || (strcmp(value, "0") == 0 && strcmp(name, "var") != 0))
+    return BC_OK;
   if (strcmp(name, "time") == 0) return put_time(b, value, err);
-  if (strcmp(name, "regrid") == 0 || strcmp(name, "static") == 0 || strcmp(name, "precision") == 0)
-    if (strcmp(value, "0") == 0) return BC_OK;
-  BC_RET(bc_buf_printf(b, err, " --%s", name));
-  if (strcmp(name, "static") == 0) return BC_OK;
-  if (strcmp(name, "regrid") == 0 && *value >= '1' && *value <= '3') value = regrid[*value - '0'];
-  if (*value == '-') return bc_buf_printf(b, err, "=%s", value); /* a box that begins in the west */
-  return put_word(b, value, err);
+  if (strcmp(name, "static") == 0) return bc_buf_printf(b, err, " --static");
+  for (size_t i = 0; i < BC_ARRAY_LEN(known); i++) {
+    if (strcmp(name, known[i]) != 0) continue;
+    if (strcmp(name, "regrid") == 0 && *value >= '1' && *value <= '3') value = regrid[*value - '0'];
+    BC_RET(bc_buf_printf(b, err, " --%s", known[i]));
+    if (*value != '-') return put_word(b, value, err);
+    (void)snprintf(word, sizeof word, "=%s", value); /* a box that begins in the west */
+    const size_t at = b->n;
+    BC_RET(put_word(b, word, err));
+    memmove(b->p + at, b->p + at + 1, b->n - at - 1); /* the blank before it */
+    b->n--;
+    return BC_OK;
+  }
+  return BC_OK;
+}
+
+/* Where the next "name=" begins, or the end: values may have blanks. */
+static const char *next_option(const char *p)
+{
+  static const char *const names[] = { " var=", " bbox=", " time=", " regrid=", " precision=", " static=" };
+  const char *end = p + strlen(p);
+  for (size_t i = 0; i < BC_ARRAY_LEN(names); i++) {
+    const char *at = strstr(p, names[i]);
+    if (at != NULL && at < end) end = at;
+  }
+  return end;
 }
 
 /* The options of an ingest as its source record tells them, "group= var=t2m bbox= ..": those that were given.
@@ -151,10 +181,13 @@ static bc_status put_option(bc_buf *b, const char *name, const char *value, bc_e
 static bc_status put_options(bc_buf *b, const char *request, bc_err *err)
 {
   char word[sizeof((bc_source_rec *)0)->request];
+  const size_t n = strlen(request);
+  if (n > 17 && request[n - 17] == '#') /* too long to be kept */
+    return bc_buf_printf(b, err, " OPTIONS-OF-ITS-FIRST-INGEST");
   while (*request != '\0') {
-    const size_t n = strcspn(request, " ");
-    (void)snprintf(word, sizeof word, "%.*s", (int)n, request);
-    request += n + strspn(request + n, " ");
+    const char *end = next_option(request);
+    (void)snprintf(word, sizeof word, "%.*s", (int)(end - request), request);
+    request = *end == ' ' ? end + 1 : end;
     char *value = strchr(word, '=');
     if (value == NULL) continue;
     *value++ = '\0';
@@ -163,35 +196,56 @@ static bc_status put_options(bc_buf *b, const char *request, bc_err *err)
   return BC_OK;
 }
 
-/* For the sources that were ingested as the first one was; they are then no longer wanted. */
-static bc_status put_ingest(bc_remedy *r, const bc_source_rec *first, bc_err *err)
+/* Sources next to one another that were ingested in one way: one command. Returns where they end. */
+static uint32_t same_request(bc_remedy *r, uint32_t from, bc_source_rec *last)
+{
+  uint32_t first = from;
+  for (uint32_t i = from; i-- > 0;) {
+    bc_source_rec src;
+    if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK) continue;
+    if (last->request[0] == '\0' && last->name[0] == '\0') *last = src;
+    if (strcmp(src.request, last->request) != 0) break;
+    first = i;
+  }
+  return first;
+}
+
+/* The latest first: its values were in force where files replaced those of one another, and what can be read
+ * stays. Within a command ingest --mend sees to that itself. */
+static bc_status put_ingest(bc_remedy *r, uint32_t first, uint32_t end, const char *request, bc_err *err)
 {
   bc_buf *b = &r->command_text;
   if (b->n > 0) BC_RET(bc_buf_printf(b, err, " && "));
   BC_RET(bc_buf_printf(b, err, "bctool ingest netcdf"));
   BC_RET(put_word(b, r->snap->st->path, err));
-  for (uint32_t i = first->id; i < r->n_sources; i++) {
+  for (uint32_t i = first; i < end; i++) {
     bc_source_rec src;
-    if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK ||
-        strcmp(src.request, first->request) != 0)
-      continue;
+    if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK) continue;
+    if (b->n > TEXT_MAX / 2) return bc_buf_printf(b, err, " ...");
     BC_RET(put_word(b, src.name, err));
-    r->from[i] = 0;
   }
-  BC_RET(put_options(b, first->request, err));
+  BC_RET(put_options(b, request, err));
   return bc_buf_printf(b, err, " --mend");
+}
+
+static bc_status put_ingests(bc_remedy *r, bc_err *err)
+{
+  for (uint32_t end = r->n_sources; end > 0 && r->command_text.n < TEXT_MAX / 2;) {
+    bc_source_rec last = { .id = 0 };
+    const uint32_t first = same_request(r, end, &last);
+    if (last.name[0] == '\0' && last.request[0] == '\0') return BC_OK; /* none is left */
+    if (r->source_text.n == 0) BC_RET(bc_buf_printf(&r->source_text, err, "%s", last.name));
+    BC_RET(put_ingest(r, first, end, last.request, err));
+    end = first;
+  }
+  return BC_OK;
 }
 
 /* compact: the file itself has to go, when nothing in force is in it any more. */
 static bc_status make_texts(bc_remedy *r, bool compact, bc_err *err)
 {
   r->source_text.n = r->command_text.n = 0;
-  for (uint32_t i = 0; i < r->n_sources; i++) {
-    bc_source_rec src;
-    if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK) continue;
-    if (r->source_text.n == 0) BC_RET(bc_buf_printf(&r->source_text, err, "%s", src.name));
-    BC_RET(put_ingest(r, &src, err));
-  }
+  BC_RET(put_ingests(r, err));
   if (r->snap->st->published) { /* is never written */
     r->command_text.n = 0;
     BC_RET(bc_buf_printf(&r->command_text, err, "bctool publish, from the store that it is a copy of"));
@@ -205,44 +259,67 @@ static bc_status make_texts(bc_remedy *r, bool compact, bc_err *err)
 
 /* ---- the calls of others ---- */
 
-/* True when the texts answer this already: many tiles of one lost segment are told of in a row. */
-static bool again(bc_remedy *r, uint32_t kind, uint32_t segment)
+static bc_status set_texts(bc_remedy *r, const char *source, const char *command, bc_err *err)
 {
-  const uint64_t question = (uint64_t)kind << 32 | segment;
-  const bool same = r->made_for == question;
-  r->made_for = question;
-  return same;
+  r->source_text.n = r->command_text.n = 0;
+  BC_RET(bc_buf_put(&r->source_text, source, strlen(source) + 1, err));
+  return bc_buf_put(&r->command_text, command, strlen(command) + 1, err);
+}
+
+/* Many tiles of a lost segment are told of, and those of several come in turns. */
+static bool again(bc_remedy *r, uint64_t question, bc_status *st, bc_err *err)
+{
+  for (size_t i = 0; i < BC_MIN(r->n_known, BC_ARRAY_LEN(r->known)); i++) {
+    if (r->known[i].question != question) continue;
+    r->needed = r->known[i].needed;
+    *st = set_texts(r, r->known[i].source, r->known[i].command, err);
+    return true;
+  }
+  return false;
+}
+
+static void remember(bc_remedy *r, uint64_t question)
+{
+  const size_t i = r->n_known++ % BC_ARRAY_LEN(r->known);
+  bc_free(r->known[i].source);
+  bc_free(r->known[i].command);
+  r->known[i].source = bc_strdup(bc_remedy_source(r));
+  r->known[i].command = bc_strdup(bc_remedy_command(r));
+  r->known[i].needed = r->needed;
+  r->known[i].question = r->known[i].source != NULL && r->known[i].command != NULL ? question : 0;
 }
 
 bc_status bc_remedy_of_segment(bc_remedy *r, uint32_t segment, bc_err *err)
 {
-  if (again(r, OF_SEGMENT, segment)) return BC_OK;
+  const uint64_t question = (uint64_t)OF_SEGMENT << 32 | segment;
+  bc_status st = BC_OK;
+  if (again(r, question, &st, err)) return st;
   const bool known = find_held(r, segment);
   if (!r->needed) memset(r->from, 0, r->n_sources); /* what was in it is elsewhere by now */
-  return make_texts(r, known, err);
+  st = make_texts(r, known, err);
+  if (st == BC_OK) remember(r, question);
+  return st;
 }
 
 bc_status bc_remedy_of_lost_tile(bc_remedy *r, uint32_t segment, bc_err *err)
 {
+  const uint64_t question = (uint64_t)OF_LOST_TILE << 32 | segment;
+  bc_status st = BC_OK;
   bc_segment_rec rec;
-  if (again(r, OF_LOST_TILE, segment)) return BC_OK;
+  if (again(r, question, &st, err)) return st;
   memset(r->from, 0, r->n_sources);
   if (bc_txn_segment_get(r->snap->txn, segment, &rec, NULL) == BC_OK) add_listed(r, &rec);
   if (!any_source(r)) (void)find_held(r, segment);
-  return make_texts(r, false, err);
+  st = make_texts(r, false, err);
+  if (st == BC_OK) remember(r, question);
+  return st;
 }
 
 bc_status bc_remedy_of_tile(bc_remedy *r, const bc_tile_head *head, bc_err *err)
 {
-  r->made_for = 0;
   memset(r->from, 0, r->n_sources);
   add_heads_sources(r, head);
   return make_texts(r, false, err);
 }
 
-bc_status bc_remedy_none(bc_remedy *r, bc_err *err)
-{
-  r->made_for = 0;
-  if (r->from != NULL) memset(r->from, 0, r->n_sources);
-  return make_texts(r, false, err);
-}
+bc_status bc_remedy_none(bc_remedy *r, bc_err *err) { return set_texts(r, "", "", err); }

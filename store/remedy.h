@@ -15,8 +15,13 @@ typedef struct bc_remedy {
   uint8_t *from;     /* by source: values of it are wanted */
   uint32_t n_sources;
   bc_buf source_text, command_text;
-  uint64_t made_for; /* which question the texts answer; 0: none that may come again */
-  bool needed;       /* of a segment: a tile in force is in it */
+  struct { /* questions that come again: tiles of a few lost segments, in turns */
+    uint64_t question;
+    bool needed;
+    char *source, *command;
+  } known[32];
+  size_t n_known;
+  bool needed; /* of a segment: a tile in force is in it */
 } bc_remedy;
 
 bc_status bc_remedy_init(bc_remedy *r, bc_snapshot *snap, bc_err *err) BC_MUST_CHECK;

@@ -252,5 +252,6 @@ bc_status bc_source_decode(bc_bytes src, bc_source_rec *out, bc_err *err)
   bc_cur_text(&c, out->name, sizeof out->name);
   plain(out->name);
   bc_cur_text(&c, out->request, sizeof out->request);
+  plain(out->request);
   return c.ok && c.at == src.n && done <= 1 ? BC_OK : bad(err, "source file");
 }

@@ -37,13 +37,17 @@ static int64_t step_of(const bc_modality *m, const bc_tile_rec *rec)
 uint32_t bc_lost_steps(const bc_modality *m, const bc_tile_key *key, const bc_tile_rec *rec, int64_t *out,
                        uint32_t cap)
 {
-  const int64_t first = key->time + (key->time == BC_TIME_STATIC ? 0 : rec->first);
-  if (rec->n_steps <= 1 || rec->last <= rec->first) {
+  const bool is_static = key->time == BC_TIME_STATIC;
+  if (rec->first > rec->last || cap == 0 ||
+      (!is_static && (key->time < BC_TIME_MIN || key->time > BC_TIME_MAX)))
+    return 0;
+  const int64_t first = key->time + (is_static ? 0 : rec->first),
+                last = key->time + (is_static ? 0 : rec->last);
+  if (rec->n_steps <= 1 || last <= first) {
     if (out != NULL) out[0] = first;
     return rec->n_steps == 1;
   }
-  const int64_t last = key->time + rec->last;
-  if (m->cadence >= MONTH_SECONDS && m->cadence % MONTH_SECONDS == 0)
+  if (m->cadence >= MONTH_SECONDS && m->cadence < 1200 * MONTH_SECONDS && m->cadence % MONTH_SECONDS == 0)
     return month_steps(first, last, m->cadence / MONTH_SECONDS, out, cap);
   const int64_t step = step_of(m, rec);
   uint32_t n = 0;

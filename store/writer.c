@@ -2,6 +2,7 @@
  * A writer: variables, sources, tiles and drops that wait for the commit. writer_commit.c commits them.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/writer_int.h"
@@ -20,19 +21,47 @@ static bc_status grow(void **p, size_t *cap, size_t n, size_t elem, bc_err *err)
 
 /* ---- open and close ---- */
 
-static void find_twins_of(bc_writer *w, size_t i)
+#define TWINS_MAX 64 /* of one variable: the same field in so many groups is enough to look through */
+
+static bool are_twins(const bc_modality *a, const bc_modality *b)
 {
-  bc_writer_var *m = &w->mods[i];
-  bc_free(m->twins);
-  m->twins = NULL;
-  m->n_twins = 0;
-  for (size_t j = 0; j < w->n_mods; j++) {
-    if (j == i || strcmp(w->mods[j].m.name, m->m.name) != 0 || w->mods[j].m.grid != m->m.grid) continue;
-    uint16_t *p = bc_realloc(m->twins, (m->n_twins + 1) * sizeof *p);
-    if (p == NULL) return; /* a twin that is not known is stored twice: no harm */
-    p[m->n_twins++] = (uint16_t)j;
-    m->twins = p;
+  return a->grid == b->grid && strcmp(a->name, b->name) == 0;
+}
+
+static void add_twin(bc_writer_var *m, size_t j)
+{
+  uint16_t *p = m->n_twins < TWINS_MAX ? bc_realloc(m->twins, (m->n_twins + 1) * sizeof *p) : NULL;
+  if (p == NULL) return; /* a twin that is not known is stored twice: no harm */
+  p[m->n_twins++] = (uint16_t)j;
+  m->twins = p;
+}
+
+static int by_name(const void *a, const void *b)
+{
+  const bc_modality *x = &(*(bc_writer_var *const *)a)->m, *y = &(*(bc_writer_var *const *)b)->m;
+  const int c = strcmp(x->name, y->name);
+  return c != 0 ? c : x->grid != y->grid ? (int)x->grid - (int)y->grid : (int)x->id - (int)y->id;
+}
+
+/* Of all, by sorting: a damaged store may claim 65,536 variables. */
+static bc_status find_all_twins(bc_writer *w, bc_err *err)
+{
+  bc_writer_var **order = bc_malloc((w->n_mods + 1) * sizeof(bc_writer_var *));
+  if (order == NULL) return BC_FAIL(err, BC_E_NOMEM, "writer: no memory");
+  for (size_t i = 0; i < w->n_mods; i++) {
+    order[i] = &w->mods[i];
+    w->mods[i].n_twins = 0;
   }
+  if (w->n_mods > 1) qsort(order, w->n_mods, sizeof *order, by_name);
+  for (size_t from = 0, to = 0; from < w->n_mods; from = to) {
+    while (to < w->n_mods && are_twins(&order[from]->m, &order[to]->m))
+      to++;
+    for (size_t i = from; i < to; i++)
+      for (size_t k = from; k < to && k <= from + TWINS_MAX; k++)
+        if (k != i) add_twin(order[i], (size_t)(order[k] - w->mods));
+  }
+  bc_free(order);
+  return BC_OK;
 }
 
 static bc_status load(bc_writer *w, bc_snapshot *s, bc_err *err)
@@ -48,8 +77,7 @@ static bc_status load(bc_writer *w, bc_snapshot *s, bc_err *err)
     BC_RET(bc_modality_copy(bc_snapshot_modality(s, i), &w->mods[i].m, err));
     w->n_mods++;
   }
-  for (size_t i = 0; i < w->n_mods; i++)
-    find_twins_of(w, i);
+  BC_RET(find_all_twins(w, err));
   w->snapshot = bc_snapshot_id(s);
   BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SEGMENT, &seg, err));
   BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SOURCE, &src, err));
@@ -181,8 +209,11 @@ bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id,
   BC_RET(bc_modality_copy(def, &s->m, err));
   s->m.id = (uint16_t)w->n_mods++;
   s->changed = true;
-  for (size_t i = 0; i < w->n_mods; i++)
-    find_twins_of(w, i);
+  for (size_t j = 0; j + 1 < w->n_mods; j++) {
+    if (!are_twins(&w->mods[j].m, &s->m)) continue;
+    add_twin(&w->mods[j], s->m.id);
+    add_twin(s, j);
+  }
   for (uint16_t i = 0; level_index != NULL && i < def->n_levels; i++)
     level_index[i] = i;
   *id = s->m.id;
@@ -199,8 +230,11 @@ void bc_writer_truncate_modalities(bc_writer *w, size_t n)
     bc_modality_dispose(&m->m);
     bc_free(m->twins);
   }
-  for (size_t i = 0; i < w->n_mods; i++)
-    find_twins_of(w, i);
+  for (size_t i = 0; i < w->n_mods; i++) { /* those that are gone were the last to come */
+    bc_writer_var *m = &w->mods[i];
+    while (m->n_twins > 0 && m->twins[m->n_twins - 1] >= n)
+      m->n_twins--;
+  }
 }
 
 const bc_modality *bc_writer_get_modality(const bc_writer *w, uint16_t id)

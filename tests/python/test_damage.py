@@ -182,6 +182,122 @@ def test_a_published_copy_is_made_again(bct, made, store, tmp_path):
     assert "to mend it: bctool publish, from the store that it is a copy of" in said and "ingest" not in said
 
 
+def two_files(bct, mkcube, folder, first, second, *, inside=False, compact=False):
+    """The second replaces values of the first, in part of its box and perhaps of its days."""
+    store = bct.create(folder / "s.bcube", "--cell", "16")
+    small = ["--bbox", "2,41,5,44"] if inside else AREA
+    for i, (days, area) in enumerate([(first, AREA), (second, small)]):
+        file = mkcube(folder / f"{i}.nc", "--var", "t2m", *area, "--from", days[0], "--to", days[1], "--seed", str(i + 1),
+                      "--step", "3h")
+        bct.ingest(store, file, args=["--replace"])
+    if compact:
+        bct.run("compact", store)
+    return store, bct.npy(store, "--var", "t2m")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_mending_what_was_merged_takes_the_later_file_first(bct, mkcube, tmp_path, inside):
+    march = ("2019-03-01", "2019-03-03")
+    store, want = two_files(bct, mkcube, tmp_path, march, march, inside=inside, compact=True)
+    for path in (store / "segments").iterdir():
+        path.unlink()
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_a_later_replace_does_not_forget_what_is_lost(bct, mkcube, tmp_path):
+    """It brings one step of a few nodes of a tile: the others stay lost, and come back with their own file."""
+    march = ("2019-03-01", "2019-03-03")
+    store, want = two_files(bct, mkcube, tmp_path, march, march, inside=True)
+    (store / "segments" / "0000000002.seg").unlink()
+    few = mkcube(tmp_path / "few.nc", "--var", "t2m", "--bbox", "3,42,3.5,42.5", "--from", "2019-03-03T18", "--to",
+                 "2019-03-03T18", "--seed", "9", "--step", "3h")
+    bct.ingest(store, few, args=["--replace"])
+    bct.refused("query", store, "--var", "t2m", "-o", tmp_path / "x.npy", code=3, said=["1.nc", "--mend"])
+    mend(bct, store)
+    got, box = bct.npy(store, "--var", "t2m"), bct.npy(store, "--var", "t2m", "--bbox", "3,42,3.5,42.5")
+    changed = got.view("<u4") != want.view("<u4")
+    assert 0 < changed.sum() <= box[0].size and not np.delete(changed, 22, axis=0).any()
+
+
+def test_one_of_two_files_does_not_make_a_lost_tile_whole(bct, mkcube, tmp_path):
+    store, want = two_files(bct, mkcube, tmp_path, ("2019-03-01", "2019-03-02"), ("2019-03-02", "2019-03-03"), compact=True)
+    for path in (store / "segments").iterdir():
+        path.unlink()
+    bct.ingest(store, tmp_path / "0.nc", args=["--mend"])
+    assert "1.nc" in bct.run("verify", store, code=3).stdout.decode()
+    bct.run("compact", store, code=3)
+    assert "1.nc" in bct.run("verify", store, "--full", code=3).stdout.decode()
+    bct.ingest(store, tmp_path / "1.nc", tmp_path / "0.nc", args=["--mend"])
+    bct.run("compact", store, code=None)
+    bct.run("verify", store, "--full")
+    assert bct.npy(store, "--var", "t2m").shape == want.shape
+
+
+def test_files_that_overlap_in_time_mend_in_one_command(bct, mkcube, tmp_path):
+    """Equal steps of the second file were left out when it came: they are the first one's."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "16")
+    files = [mkcube(tmp_path / f"{i}.nc", "--var", "t2m", *AREA, "--from", f"2019-03-0{i + 1}", "--to", f"2019-03-0{i + 2}",
+                    "--step", "3h") for i in range(2)]
+    for f in files:
+        bct.ingest(store, f)
+    want = bct.npy(store, "--var", "t2m")
+    (store / "segments" / "0000000001.seg").unlink()
+    bct.ingest(store, *files, args=["--mend"])
+    bct.run("compact", store)
+    bct.run("verify", store, "--full")
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+@pytest.mark.parametrize("how", ["lost", "damaged"])
+def test_reindex_keeps_an_index_that_knows_of_the_last_segment(bct, mkcube, tmp_path, how):
+    days = ("2019-03-01", "2019-03-01")
+    store, want = two_files(bct, mkcube, tmp_path, days, days)
+    path = store / "segments" / "0000000002.seg"
+    if how == "lost":
+        path.unlink()
+    else:
+        flip(path, 40)
+    bct.refused("reindex", store, code=3, said=["is whole and knows", "segment 2"])
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_an_index_put_back_from_a_copy_is_told_of(bct, mkcube, tmp_path):
+    store = four_files(bct, mkcube, tmp_path)
+    want = bct.npy(store, "--var", "t2m")
+    bct.create(tmp_path / "empty.bcube", "--cell", "8")
+    shutil.rmtree(store / "index")
+    shutil.copytree(tmp_path / "empty.bcube" / "index", store / "index")
+    assert bct.run("verify", store, code=None).returncode == 3  # of another store
+    bct.run("reindex", store)
+    shutil.copytree(store / "index", tmp_path / "old")
+    for seed in (5, 6):
+        file = mkcube(tmp_path / f"s{seed}.nc", "--var", "t2m", *AREA, "--from", "2019-04-01", "--to", "2019-04-01",
+                      "--step", "3h", "--seed", str(seed))
+        bct.ingest(store, file, args=["--replace"])
+    newer = bct.npy(store, "--var", "t2m")
+    shutil.rmtree(store / "index")
+    shutil.copytree(tmp_path / "old", store / "index")
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    said = bct.run("verify", store, code=3).stdout.decode()
+    assert "older than 2 of the segments" in said and "bctool reindex" in said
+    bct.run("reindex", store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), newer)
+
+
+def test_options_in_a_command_are_quoted(bct, mkcube, tmp_path):
+    store = bct.create(tmp_path / "s.bcube", "--cell", "16")
+    file = mkcube(tmp_path / "a b.nc", "--var", "t2m", *AREA, "--from", "2019-03-01", "--to", "2019-03-02", "--step", "3h")
+    bct.ingest(store, file, args=["--group", "my-group", "--bbox=-1,41,5,44", "--time", "2019-03-01/2019-03-02T12"])
+    want = bct.npy(store, "--var", "t2m")
+    (store / "segments" / "0000000001.seg").unlink()
+    command = json.loads(bct.run("verify", store, "--json", code=3).stdout)["damages"][0]["command"]
+    assert "--group my-group --bbox=-1,41,5,44 --time 2019-03-01T00:00:00Z/2019-03-02T12:59:59Z --mend" in command, command
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
 def test_months_of_a_lost_segment(bct, mkcube, tmp_path):
     """Their steps are not evenly spaced: the index knows the first, the last, and that they are months."""
     store = bct.create(tmp_path / "m.bcube", "--cell", "8")

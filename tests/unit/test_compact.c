@@ -849,7 +849,7 @@ Test(compact, a_segment_that_is_missing_is_named)
   bc_select_init(&sel);
   OK(bc_select_add_vars(&sel, "t2m", &err));
   FAILS(BC_E_CORRUPT, bc_query_open(st, &sel, NULL, &q, &err));
-  cr_expect_not_null(strstr(err.msg, "segment 2 is missing: run bctool verify"), "%s", err.msg);
+  cr_expect_not_null(strstr(err.msg, "segment 2: its file is missing: run bctool verify"), "%s", err.msg);
   bc_select_dispose(&sel);
   bc_store_close(st);
   OK(bc_store_open(f.path, BC_OPEN_WRITE, &st, &err));

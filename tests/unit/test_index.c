@@ -58,7 +58,7 @@ Test(index, records_round_trip_and_bad_ones_are_refused)
             out.sumsq == 5e-324);
   FAILS(BC_E_CORRUPT, bc_tile_rec_get((bc_bytes){ b, sizeof b - 1 }, &out, &err));
   OK(bc_tile_rec_get((bc_bytes){ b, 120 }, &out, &err)); /* of the first stores */
-  cr_expect(out.n_steps == 8 && out.first == 0 && out.last == 0 && out.sumsq == 5e-324);
+  cr_expect(out.n_steps == 8 && out.first == 1 && out.last == 0 && out.sumsq == 5e-324);
   b[52] = 9;
   FAILS(BC_E_CORRUPT, bc_tile_rec_get((bc_bytes){ b, sizeof b }, &out, &err));
   FAILS(BC_E_CORRUPT, bc_tile_key_get((bc_bytes){ b, 15 }, &(bc_tile_key){ 0 }, &err));

@@ -292,6 +292,42 @@ Test(ingest, an_interrupted_run_goes_on_and_ends_the_same)
   fixture_remove(&whole);
 }
 
+static bool fail_one(void *ctx)
+{
+  int *left = ctx;
+  return (*left)-- == 0;
+}
+
+/* Memory runs out once, somewhere: what was gathered then is not half committed, and the same command ends
+ * with all of it. */
+Test(ingest, a_failed_flush_commits_nothing_of_it)
+{
+  bc_err err = { 0 };
+  bc_ingest_opts o;
+  bc_ingest_report rep;
+  int failures = 0;
+  fixture files = fixture_make(8);
+  const char *paths[2] = { in(&files, "a.nc"), in(&files, "b.nc") };
+  make_file(paths[0], "t2m", 0, 300, 0);
+  make_file(paths[1], "t2m", 300, 300, 0);
+  for (int n = 60; n < 900; n += 17) {
+    fixture f = fixture_make(8);
+    int left = n;
+    bc_ingest_opts_init(&o);
+    bc_alloc_set_hook(fail_one, &left);
+    const bc_status st = ingest(f.path, paths, 2, &o, &rep, &err);
+    bc_alloc_set_hook(NULL, NULL);
+    failures += st != BC_OK;
+    OK(ingest(f.path, paths, 2, &o, &rep, &err));
+    const looked got = check(f.path, 0, 600, 0, false);
+    cr_assert(got.values == 600u * NY * NX && got.wrong == 0, "allocation %d: %u values, %u wrong", n,
+              (unsigned)got.values, (unsigned)got.wrong);
+    fixture_remove(&f);
+  }
+  cr_expect_geq(failures, 10, "only %d failures", failures);
+  fixture_remove(&files);
+}
+
 Test(ingest, threads_do_not_change_the_bytes)
 {
   bc_err err = { 0 };

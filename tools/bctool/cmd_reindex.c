@@ -64,7 +64,7 @@ static int reindex(const reindex_args *a)
   bct_say("index made anew from %s, %s", bct_text_count(segments, report.segments, "segment"),
           bct_text_count(tiles, report.tiles, "tile"));
   if (report.damaged > 0)
-    bct_say("note: %s could not be read: ingest its sources again",
+    bct_say("note: %s could not be read: bctool verify says what to do",
             bct_text_count(damaged, report.damaged, "segment"));
   return rc == BCT_EXIT_OK && report.damaged > 0 ? BCT_EXIT_DAMAGED : rc;
 }
