@@ -3,6 +3,7 @@
  * do then.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/compact_run_int.h"
@@ -142,6 +143,27 @@ static bc_status check_counts(bc_compact_run *r, bc_err *err)
   return BC_OK;
 }
 
+static int by_name(const void *a, const void *b)
+{
+  const bc_modality *const *x = a, *const *y = b;
+  return strcmp((*x)->name, (*y)->name);
+}
+
+/* Variables of one name, in several groups, may share payloads. By sorting: there may be 65,536. */
+static bc_status find_twins(bc_compact_run *r, bc_err *err)
+{
+  const size_t n = r->n_modalities;
+  const bc_modality **m = bc_malloc((n + 1) * sizeof(const bc_modality *));
+  if (m == NULL) return bc_compact_no_memory(err);
+  for (size_t i = 0; i < n; i++)
+    m[i] = bc_snapshot_modality(r->snap, i);
+  if (n > 1) qsort(m, n, sizeof *m, by_name);
+  for (size_t i = 1; i < n; i++)
+    if (strcmp(m[i - 1]->name, m[i]->name) == 0) r->twin[m[i - 1]->id] = r->twin[m[i]->id] = true;
+  bc_free(m);
+  return BC_OK;
+}
+
 bc_status bc_compact_survey(bc_compact_run *r, bc_err *err)
 {
   r->n_modalities = bc_snapshot_modalities(r->snap);
@@ -149,11 +171,7 @@ bc_status bc_compact_survey(bc_compact_run *r, bc_err *err)
   r->work = bc_calloc(r->n_modalities + 1, sizeof *r->work);
   r->twin = bc_calloc(r->n_modalities + 1, sizeof *r->twin);
   if (r->tiles == NULL || r->work == NULL || r->twin == NULL) return bc_compact_no_memory(err);
-  for (size_t i = 0; i < r->n_modalities; i++)
-    for (size_t j = 0; j < r->n_modalities; j++)
-      if (i != j &&
-          strcmp(bc_snapshot_modality(r->snap, i)->name, bc_snapshot_modality(r->snap, j)->name) == 0)
-        r->twin[i] = true;
+  BC_RET(find_twins(r, err));
   r->surveying = true;
   BC_RET(bc_compact_walk(r, NULL, survey_tile, end_survey_group, err));
   r->surveying = false;
