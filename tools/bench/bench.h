@@ -89,6 +89,8 @@ uint64_t bench_query_bytes(const bench_query *q); /* of the answer; 0: message p
 bool bench_blocks_open(bench_way *w);  /* arg: bench_query of one variable and a box */
 bool bench_blocks_keep(bench_way *w);  /* every frame to a place of its own */
 bool bench_blocks_small(bench_way *w); /* every frame to the same place */
+bool bench_blocks_compress_open(bench_way *w);
+bool bench_blocks_compress(bench_way *w); /* every frame compressed again, as ingest does */
 
 /* ---- netCDF-C, nc.c ---- */
 typedef struct bench_nc_job {

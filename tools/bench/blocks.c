@@ -33,8 +33,9 @@ typedef struct frames {
   frame *v;
   size_t n, cap;
   size_t out, largest;
-  uint8_t *dst;
+  uint8_t *dst, *packed; /* decoded; one frame compressed anew */
   ZSTD_DCtx *z;
+  ZSTD_CCtx *c;
 } frames;
 
 static bool grow(void **list, size_t *cap, size_t n, size_t elem)
@@ -206,3 +207,29 @@ static bool decode(bench_way *w, bool keep)
 
 bool bench_blocks_keep(bench_way *w) { return decode(w, true); }
 bool bench_blocks_small(bench_way *w) { return decode(w, false); }
+
+/* What no ingest that stores these bytes can go below: the planes compressed anew, those included that the
+ * store keeps as they are because it found them to be noise. */
+enum { LEVEL = 3 /* of ingest */ };
+
+bool bench_blocks_compress_open(bench_way *w)
+{
+  if (!bench_blocks_open(w) || !bench_blocks_keep(w)) return false;
+  frames *f = w->state;
+  f->c = ZSTD_createCCtx();
+  f->packed = bench_alloc(ZSTD_compressBound(f->largest));
+  return f->c != NULL || bench_fail(w, "no memory");
+}
+
+bool bench_blocks_compress(bench_way *w)
+{
+  const frames *f = w->state;
+  const uint8_t *from = f->dst;
+  const size_t cap = ZSTD_compressBound(f->largest);
+  for (size_t i = 0; i < f->n; i++) {
+    if (ZSTD_isError(ZSTD_compressCCtx(f->c, f->packed, cap, from, f->v[i].out, LEVEL)))
+      return bench_fail(w, "frame %zu of %zu does not compress", i, f->n);
+    from += f->v[i].out;
+  }
+  return true;
+}

@@ -57,6 +57,7 @@ static void add_load(bench_contest *k, const char *name, const load *a, int thre
 /* Values times four: what the file holds as float32. */
 typedef struct source {
   const char *id, *title, *file, *var;
+  const char *stored; /* a store of it, or NULL */
   double values;
   bool packed, compare; /* compare: also with the other codec */
 } source;
@@ -73,6 +74,13 @@ static void one_file(bench_ctx *c, const source *s)
   if (s->packed) (void)bench_add(&k, "netCDF-C: int16 as it is", bench_nc_open, bench_nc_once, &stored);
   add_load(&k, "ingest, 1 thread", &a, 1, 0.5);
   add_load(&k, "ingest, 2 threads", &a, 2, 0);
+  const bench_query all = { .store = s->stored ? bench_path(c->data, s->stored) : NULL,
+                            .vars = s->var,
+                            .bbox = "-180,-90,179.75,90",
+                            .time = "2019-03" };
+  if (s->stored)
+    (void)bench_add(&k, "zstd compressing the same blocks", bench_blocks_compress_open, bench_blocks_compress,
+                    &all);
   if (s->compare) add_load(&k, "ingest, 1 thread, --codec zstd", &z, 1, 0);
   (void)bench_run(c, &k);
 }
@@ -97,11 +105,11 @@ void bench_ingest(bench_ctx *c)
 {
   static const source k_sources[] = {
     { "ingest-newcds", "ingest: global hourly t2m, 168 steps, netCDF-4 float32, shuffle + deflate 1",
-      "global.nc", "t2m", 168.0 * 721 * 1440, false, true },
+      "global.nc", "t2m", "global.bcube", 168.0 * 721 * 1440, false, true },
     { "ingest-legacy", "ingest: global hourly t2m, 168 steps, 64-bit offset, packed int16", "legacy.nc",
-      "t2m", 168.0 * 721 * 1440, true, false },
+      "t2m", "legacy.bcube", 168.0 * 721 * 1440, true, false },
     { "ingest-levels", "ingest: global 6-hourly t and z on 3 levels, 28 steps, netCDF-4 float32", "levels.nc",
-      NULL, 28.0 * 6 * 721 * 1440, false, false },
+      NULL, NULL, 28.0 * 6 * 721 * 1440, false, false },
   };
   for (size_t i = 0; i < sizeof k_sources / sizeof *k_sources; i++)
     one_file(c, &k_sources[i]);
