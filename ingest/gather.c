@@ -48,7 +48,7 @@ void bc_gather_close(bc_gather *g)
   if (g == NULL) return;
   clear(g);
   bc_free(g->buffers);
-  bc_free(g->given.id);
+  bc_free(g->given.is);
   bc_free(g);
 }
 
@@ -164,15 +164,15 @@ static bc_status room_for_one(bc_gather_buffer *b, bc_err *err)
 static bc_status note_given(bc_gather *g, uint32_t source, bc_err *err)
 {
   bc_given *l = &g->given;
-  if (l->n > 0 && l->id[l->n - 1] == source) return BC_OK;
-  if (l->n == l->cap) {
-    const size_t cap = l->cap == 0 ? 16 : 2 * l->cap;
-    uint32_t *p = bc_realloc(l->id, cap * sizeof *p);
-    if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
-    l->id = p;
-    l->cap = cap;
+  if (source >= l->n) {
+    const size_t n = BC_MAX(2 * l->n, (size_t)source + 64);
+    bool *is = bc_realloc(l->is, n * sizeof *is);
+    if (is == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+    memset(is + l->n, 0, (n - l->n) * sizeof *is);
+    l->is = is;
+    l->n = n;
   }
-  l->id[l->n++] = source;
+  l->is[source] = true;
   return BC_OK;
 }
 

@@ -1,4 +1,4 @@
-/* Inside of gathering, shared by gather.c, reconcile.c and encode_pool.c only. */
+/* Inside of gathering, shared by gather.c, reconcile.c, mend.c and encode_pool.c only. */
 #ifndef BC_INGEST_GATHER_INT_H
 #define BC_INGEST_GATHER_INT_H
 
@@ -46,10 +46,10 @@ typedef struct bc_job {
 /* Steps to store. */
 static inline size_t bc_job_steps(const bc_job *j) { return j->keep == NULL ? j->b->n : j->n_keep; }
 
-/* Sources that had a step in this run so far. */
+/* Sources that had a step in this run so far, by their numbers. */
 typedef struct bc_given {
-  uint32_t *id;
-  size_t n, cap;
+  bool *is;
+  size_t n;
 } bc_given;
 
 /* Leave out steps that are stored already; settle the part number; note superseded tiles for dropping.

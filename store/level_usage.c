@@ -60,18 +60,7 @@ static void add_head(const level_ctx *c, const bc_tile *t)
 /* Whether piece t has values of that time and level, anywhere. */
 static bool has_plane(const bc_tile_head *h, int64_t time, uint16_t level)
 {
-  uint32_t low = 0, high = h->nt, l = 0;
-  while (l < h->nl && bc_tile_level(h, l) != level)
-    l++;
-  if (l == h->nl) return false;
-  while (low < high) {
-    const uint32_t mid = low + (high - low) / 2;
-    if (bc_tile_time(h, mid) < time)
-      low = mid + 1;
-    else
-      high = mid;
-  }
-  return low < h->nt && bc_tile_time(h, low) == time;
+  return bc_tile_level_at(h, level) < h->nl && bc_tile_step_at(h, time) < h->nt;
 }
 
 static bool share_planes(const bc_tile_head *a, const bc_tile_head *b)

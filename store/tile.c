@@ -305,6 +305,27 @@ uint16_t bc_tile_level(const bc_tile_head *h, uint32_t i) { return bc_le16(h->le
 
 uint32_t bc_tile_source(const bc_tile_head *h, uint32_t i) { return bc_le32(h->sources + (size_t)i * 4); }
 
+uint32_t bc_tile_step_at(const bc_tile_head *h, int64_t time)
+{
+  uint32_t low = 0, high = h->nt;
+  while (low < high) {
+    const uint32_t mid = low + (high - low) / 2;
+    if (bc_tile_time(h, mid) < time)
+      low = mid + 1;
+    else
+      high = mid;
+  }
+  return low < h->nt && bc_tile_time(h, low) == time ? low : h->nt;
+}
+
+uint32_t bc_tile_level_at(const bc_tile_head *h, uint16_t level)
+{
+  uint32_t l = 0;
+  while (l < h->nl && bc_tile_level(h, l) != level)
+    l++;
+  return l;
+}
+
 bc_level_stats bc_tile_stats(const bc_tile_head *h, uint32_t level)
 {
   const uint8_t *p = h->stats + (size_t)level * 48;

@@ -63,6 +63,9 @@ bc_status bc_tile_head_parse(bc_bytes src, bc_tile_head *out, bc_err *err) BC_MU
 int64_t bc_tile_time(const bc_tile_head *h, uint32_t i);
 uint16_t bc_tile_level(const bc_tile_head *h, uint32_t i);
 uint32_t bc_tile_source(const bc_tile_head *h, uint32_t i);
+/* Index of a time, or of a level, among those of the tile: nt, or nl, when it has none of it. */
+uint32_t bc_tile_step_at(const bc_tile_head *h, int64_t time);
+uint32_t bc_tile_level_at(const bc_tile_head *h, uint16_t level);
 bc_level_stats bc_tile_stats(const bc_tile_head *h, uint32_t level);
 /* Bytes from one step to the next in a raw payload. */
 uint64_t bc_tile_raw_step(const bc_tile_head *h);

@@ -1,0 +1,349 @@
+/*
+ * What is lost of stored tiles, when files are to mend it: which steps of a job bring it back, and when the
+ * lost tile may go. See docs/care.md for what a user is told of it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ingest/reconcile_int.h"
+
+/* ---- who may speak for what is lost ---- */
+
+/* Whether a step comes from one of the files that a tile was made of; only they can bring it back. */
+static bool is_from(const bc_job *j, size_t s, const bc_tile_head *h)
+{
+  bool any = false;
+  for (uint32_t i = 0; i < h->n_sources && !any; i++)
+    any = bc_tile_source(h, i) == j->b->sources[s];
+  return any;
+}
+
+bool bc_job_any_from(const bc_job *j, const bc_tile_head *h)
+{
+  bool any = false;
+  for (size_t s = 0; s < j->b->n && !any; s++)
+    any = is_from(j, s, h);
+  return any;
+}
+
+/* Nodes that nobody spoke for yet are spoken for: by the job, if it may. True when there are any. */
+static bool claim_row(bc_reconciler *r, const bc_job *j, size_t js, size_t jl, uint32_t y, uint32_t x,
+                      uint32_t n, bool may)
+{
+  uint8_t *mask = r->mask + ((js * j->b->p.n_levels + jl) * j->ny + y) * j->nx + x;
+  bool any = false;
+  for (uint32_t i = 0; i < n; i++) {
+    if (mask[i] != 0) continue;
+    mask[i] = may ? BC_SPOKEN : BC_BARRED;
+    any = true;
+  }
+  return any && may;
+}
+
+bool bc_is_barred(const bc_reconciler *r, const bc_job *j, size_t s)
+{
+  return memchr(r->mask + s * bc_job_volume(j), BC_BARRED, bc_job_volume(j)) != NULL;
+}
+
+/* A damaged block: its values are the job's. */
+void bc_claim_block(bc_reconciler *r, const bc_job *j, const bc_tile_head *h, const bc_block_place *at,
+                    size_t jl, const bc_overlap *o, bool *differs)
+{
+  for (uint32_t i = 0; i < at->nt; i++) {
+    const size_t js = bc_job_step_at(j->b, bc_tile_time(h, at->t0 + i));
+    if (js == j->b->n) continue;
+    const bool may = is_from(j, js, h);
+    for (uint32_t y = o->y_lo; y < o->y_hi; y++)
+      differs[js] =
+          claim_row(r, j, js, jl, y - j->y0, o->x_lo - j->x0, o->x_hi - o->x_lo, may) || differs[js];
+  }
+}
+
+static bool segment_has_source(const bc_segment_rec *seg, uint32_t id)
+{
+  uint32_t low = 0, high = seg->n_sources;
+  while (low < high) {
+    const uint32_t mid = low + (high - low) / 2;
+    if (bc_le32(seg->sources.p + 4 * (size_t)mid) < id)
+      low = mid + 1;
+    else
+      high = mid;
+  }
+  return seg->n_sources == 0 /* not known */ ||
+         (low < seg->n_sources && bc_le32(seg->sources.p + 4 * (size_t)low) == id);
+}
+
+static bool is_given(const bc_reconciler *r, uint32_t source)
+{
+  return source < r->given->n && r->given->is[source];
+}
+
+/* Whether a tile whose head is lost may have that step. */
+static bool in_span(const bc_rival *t, int64_t time)
+{
+  int64_t after = 0;
+  if (t->rec.first > t->rec.last) return true; /* not known */
+  return !__builtin_sub_overflow(time, t->key.time, &after) && after >= t->rec.first && after <= t->rec.last;
+}
+
+/* A tile whose head is lost may have held any node of the steps that the index remembers. */
+bc_status bc_claim_tile(bc_reconciler *r, const bc_job *j, bc_rival *t, bool *differs, bc_err *err)
+{
+  bc_segment_rec seg = { 0 };
+  const bc_status st = bc_snapshot_segment(r->snap, t->rec.head_segment, &seg, err);
+  if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+  t->lost = true;
+  t->all_given = seg.n_sources > 0;
+  for (uint32_t i = 0; i < seg.n_sources && t->all_given; i++)
+    t->all_given = is_given(r, bc_le32(seg.sources.p + 4 * (size_t)i));
+  for (size_t s = 0; s < j->b->n; s++) {
+    if (!in_span(t, j->b->times[s])) continue;
+    const bool may = segment_has_source(&seg, j->b->sources[s]);
+    t->n_given += may ? 1 : 0;
+    t->waits = t->waits || (may && bc_is_barred(r, j, s));
+    if (r->conflict != BC_CONFLICT_MEND) continue;
+    for (uint16_t l = 0; l < j->b->p.n_levels; l++)
+      for (uint32_t y = 0; y < j->ny; y++)
+        differs[s] = claim_row(r, j, s, l, y, 0, j->nx, may) || differs[s];
+  }
+  t->foreign = t->n_given == 0;
+  return BC_OK;
+}
+
+/* All steps of a tile are written anew: it can only go as a whole, and while it stays, no query over what is
+ * lost of it answers. */
+void bc_claim_steps(const bc_reconciler *r, const bc_job *j, const bc_tile_head *h, bool *differs)
+{
+  for (uint32_t i = 0; i < h->nt; i++) {
+    const size_t js = bc_job_step_at(j->b, bc_tile_time(h, i));
+    if (js < j->b->n && (r->conflict != BC_CONFLICT_MEND || is_from(j, js, h))) differs[js] = true;
+  }
+}
+
+static bool written(const bc_job *j, int64_t time)
+{
+  const size_t s = bc_job_step_at(j->b, time);
+  bool kept = s < j->b->n && j->keep == NULL;
+  for (size_t i = 0; !kept && s < j->b->n && i < j->n_keep; i++)
+    kept = j->keep[i] == s;
+  return kept;
+}
+
+/* The job writes all nodes and levels that a tile has of a step. */
+static bool holds_planes(const bc_job *j, const bc_tile_head *h)
+{
+  if (h->y0 < j->y0 || h->x0 < j->x0 || h->y0 + h->ny > j->y0 + j->ny || h->x0 + h->nx > j->x0 + j->nx)
+    return false;
+  for (uint32_t l = 0; l < h->nl; l++)
+    if (bc_job_level_at(j, bc_tile_level(h, l)) < 0) return false;
+  return true;
+}
+
+/* The same of a later piece of the tile. */
+static bool hides_planes(const bc_tile_head *later, const bc_tile_head *h)
+{
+  if (h->y0 < later->y0 || h->x0 < later->x0 || h->y0 + h->ny > later->y0 + later->ny ||
+      h->x0 + h->nx > later->x0 + later->nx)
+    return false;
+  for (uint32_t l = 0; l < h->nl; l++)
+    if (bc_tile_level_at(later, bc_tile_level(h, l)) == later->nl) return false;
+  return true;
+}
+
+/* Steps of tile i that neither the job nor a later piece has: of a damaged tile that files mend one by one.
+ */
+static bc_status count_left(bc_reconciler *r, const bc_job *j, size_t i, const bc_tile_head *h,
+                            uint32_t *left, bc_err *err)
+{
+  bool *open = bc_malloc(h->nt);
+  if (open == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  const bool all = holds_planes(j, h);
+  for (uint32_t t = 0; t < h->nt; t++)
+    open[t] = !all || !written(j, bc_tile_time(h, t));
+  for (size_t k = i + 1; k < r->n && r->tiles[i].lost; k++) {
+    bc_tile later;
+    if (r->tiles[k].lost ||
+        bc_snapshot_tile(r->snap, &r->tiles[k].key, &r->tiles[k].rec, &later, NULL) != BC_OK)
+      continue;
+    const bool hides = hides_planes(&later.head, h);
+    for (uint32_t t = 0; hides && t < later.head.nt; t++) {
+      const uint32_t own = bc_tile_step_at(h, bc_tile_time(&later.head, t));
+      if (own < h->nt) open[own] = false;
+    }
+    bc_tile_close(&later);
+  }
+  *left = 0;
+  for (uint32_t t = 0; t < h->nt; t++)
+    *left += open[t] ? 1 : 0;
+  bc_free(open);
+  return BC_OK;
+}
+
+/* ---- may a tile go whose head cannot be read? ---- */
+
+/* Nodes of all levels that the job or a later piece has of one time. */
+typedef struct cover_sheet {
+  uint8_t *seen; /* [levels][cell rows][cell columns] */
+  size_t n_levels, ny, nx;
+  bc_tile *later;
+  size_t n_later;
+  int64_t *times;
+  size_t n_times;
+} cover_sheet;
+
+static void mark_box(const cover_sheet *c, uint16_t level, uint32_t y0, uint32_t x0, uint32_t ny, uint32_t nx)
+{
+  if (level >= c->n_levels) return;
+  for (uint32_t y = y0; y < y0 + ny; y++)
+    memset(c->seen + ((size_t)level * c->ny + y) * c->nx + x0, 1, nx);
+}
+
+static size_t count_nodes(const bc_reconciler *r, const bc_job *j, const cover_sheet *c, int64_t time)
+{
+  const size_t all = c->n_levels * c->ny * c->nx, s = bc_job_step_at(j->b, time);
+  size_t n = 0;
+  memset(c->seen, 0, all);
+  if (s < j->b->n && !bc_is_barred(r, j, s))
+    for (uint16_t l = 0; l < j->b->p.n_levels; l++)
+      mark_box(c, j->b->own_levels[l], j->y0, j->x0, j->ny, j->nx);
+  for (size_t k = 0; k < c->n_later; k++) {
+    const bc_tile_head *h = &c->later[k].head;
+    if (bc_tile_step_at(h, time) == h->nt) continue;
+    for (uint32_t l = 0; l < h->nl; l++)
+      mark_box(c, bc_tile_level(h, l), h->y0, h->x0, h->ny, h->nx);
+  }
+  for (size_t i = 0; i < all; i++)
+    n += c->seen[i];
+  return n;
+}
+
+static void add_time(cover_sheet *c, const bc_rival *t, int64_t time)
+{
+  if (in_span(t, time)) c->times[c->n_times++] = time;
+}
+
+static int by_time(const void *a, const void *b)
+{
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Ascending, each once. */
+static void sort_times(cover_sheet *c)
+{
+  size_t n = 0;
+  if (c->n_times > 1) qsort(c->times, c->n_times, sizeof *c->times, by_time);
+  for (size_t i = 0; i < c->n_times; i++)
+    if (n == 0 || c->times[i] != c->times[n - 1]) c->times[n++] = c->times[i];
+  c->n_times = n;
+}
+
+static bc_status fill_sheet(bc_reconciler *r, const bc_job *j, size_t i, cover_sheet *c, bc_err *err)
+{
+  const bc_modality *m = bc_writer_get_modality(r->w, j->key.modality);
+  size_t n_times = j->b->n;
+  *c = (cover_sheet){ .n_levels = BC_MAX(m->n_levels, 1), .ny = j->cell_ny, .nx = j->cell_nx };
+  c->seen = bc_malloc(c->n_levels * c->ny * c->nx);
+  c->later = bc_calloc(r->n - i, sizeof *c->later);
+  if (c->seen == NULL || c->later == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  for (size_t k = i + 1; k < r->n; k++) {
+    if (r->tiles[k].lost) continue;
+    if (bc_snapshot_tile(r->snap, &r->tiles[k].key, &r->tiles[k].rec, &c->later[c->n_later], NULL) != BC_OK)
+      continue;
+    n_times += c->later[c->n_later++].head.nt;
+  }
+  c->times = bc_malloc(n_times * sizeof *c->times);
+  if (c->times == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  for (size_t s = 0; s < j->b->n; s++)
+    add_time(c, &r->tiles[i], j->b->times[s]);
+  for (size_t k = 0; k < c->n_later; k++)
+    for (uint32_t t = 0; t < c->later[k].head.nt; t++)
+      add_time(c, &r->tiles[i], bc_tile_time(&c->later[k].head, t));
+  sort_times(c);
+  return BC_OK;
+}
+
+/* For as many steps as it had there are as many nodes as it had, with what is written now. */
+static bc_status is_covered(bc_reconciler *r, const bc_job *j, size_t i, bool *covered, bc_err *err)
+{
+  cover_sheet c = { 0 };
+  const bc_tile_rec *rec = &r->tiles[i].rec;
+  size_t whole = 0;
+  *covered = false;
+  if (rec->n_steps == 0) return BC_OK;
+  const uint64_t plane = rec->decoded / sizeof(float) / rec->n_steps;
+  const bc_status st = fill_sheet(r, j, i, &c, err);
+  for (size_t k = 0; st == BC_OK && k < c.n_times; k++)
+    whole += count_nodes(r, j, &c, c.times[k]) >= plane;
+  *covered = st == BC_OK && whole >= rec->n_steps;
+  for (size_t k = 0; k < c.n_later; k++)
+    bc_tile_close(&c.later[k]);
+  bc_free(c.later);
+  bc_free(c.times);
+  bc_free(c.seen);
+  return st;
+}
+
+/* What was in it is known by the index alone: it goes when all of it is there again, or when every file that
+ * it can have come from was given. New values do not know which nodes it had, unless they fill the cell. */
+static bc_status may_go(bc_reconciler *r, const bc_job *j, size_t i, bool *may, bc_err *err)
+{
+  const bc_rival *t = &r->tiles[i];
+  const bool fills = j->ny == j->cell_ny && j->nx == j->cell_nx;
+  *may = false;
+  if (t->foreign && !(fills && r->conflict == BC_CONFLICT_REPLACE)) return BC_OK;
+  if (t->waits) return BC_OK;
+  if (r->conflict == BC_CONFLICT_MEND && t->all_given) {
+    *may = true;
+    return BC_OK;
+  }
+  return is_covered(r, j, i, may, err);
+}
+
+static bc_status drop_tile(bc_reconciler *r, const bc_job *j, bc_tile_key key, bc_err *err)
+{
+  BC_RET(bc_writer_drop(r->w, &key, err));
+  if (j->b->p.layout[1] == BC_LAYOUT_NONE) return BC_OK;
+  key.part |= BC_PART_SECOND;
+  return bc_writer_drop(r->w, &key, err);
+}
+
+static bool all_sources_given(const bc_reconciler *r, const bc_tile_head *h)
+{
+  bool all = h->n_sources > 0;
+  for (uint32_t i = 0; i < h->n_sources && all; i++)
+    all = is_given(r, bc_tile_source(h, i));
+  return all;
+}
+
+static bool any_barred(const bc_reconciler *r, const bc_job *j)
+{
+  bool any = false;
+  for (size_t s = 0; s < j->b->n && !any; s++)
+    any = bc_is_barred(r, j, s);
+  return any;
+}
+
+/* Tiles of which nothing is in force any more. */
+bc_status bc_drop_superseded(bc_reconciler *r, const bc_job *j, size_t i, bc_err *err)
+{
+  bc_tile t;
+  const bc_tile_key key = r->tiles[i].key;
+  uint32_t left = 0;
+  bool may = false;
+  const bool nothing = j->keep != NULL && j->n_keep == 0, mends = r->conflict == BC_CONFLICT_MEND;
+  bc_status st;
+  if (nothing && !(mends && r->tiles[i].lost)) return BC_OK;
+  st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
+  if (bc_is_damage(st)) {
+    BC_RET(may_go(r, j, i, &may, err));
+    return may ? drop_tile(r, j, key, err) : BC_OK;
+  }
+  BC_RET(st);
+  st = r->tiles[i].foreign ? BC_OK : count_left(r, j, i, &t.head, &left, err);
+  may = !r->tiles[i].foreign &&
+        (left == 0 || (mends && r->tiles[i].lost && all_sources_given(r, &t.head) && !any_barred(r, j)));
+  bc_tile_close(&t);
+  BC_RET(st);
+  return may ? drop_tile(r, j, key, err) : BC_OK;
+}
