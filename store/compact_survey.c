@@ -40,7 +40,8 @@ static bc_status measure(bc_compaction *c, bc_seg_state *s, bc_err *err)
     if (err != NULL) *err = e;
     return st;
   }
-  bc_compact_note(c, &e);
+  if (st == BC_E_NOTFOUND) (void)BC_FAIL(&e, st, "segment %" PRIu32 " has no file any more", s->id);
+  bc_compact_note(c, &e); /* what is lost with it is told tile by tile */
   return BC_OK;
 }
 

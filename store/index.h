@@ -46,7 +46,7 @@ typedef struct bc_segment_rec {
   bc_bytes sources;   /* le32 each, ascending: where the values of its tiles came from */
   uint32_t n_sources; /* 0 also when there are more than BC_SEGMENT_SOURCES_MAX */
 } bc_segment_rec;
-#define BC_SEGMENT_SOURCES_MAX 16384u
+#define BC_SEGMENT_SOURCES_MAX 1048576u
 
 typedef enum bc_table { /* small tables; keys and values are bytes made by store.c */
                         BC_TABLE_META,

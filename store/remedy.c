@@ -9,7 +9,7 @@
 
 #include "store/store_int.h"
 
-#define TEXT_MAX  ((size_t)1 << 20)
+#define TEXT_MAX  ((size_t)1 << 24)
 #define HOLES_MAX (UINT64_C(1) << 20)
 
 enum { OF_SEGMENT = 1, OF_LOST_TILE };
@@ -23,8 +23,10 @@ bc_status bc_remedy_init(bc_remedy *r, bc_snapshot *snap, bc_err *err)
   BC_RET(bc_txn_count(snap->txn, BC_TABLE_SOURCES, &stored, err));
   r->n_sources = (uint32_t)BC_MIN(bc_snapshot_source_limit(snap), stored + HOLES_MAX);
   r->from = bc_calloc((size_t)r->n_sources + 1, 1);
-  return r->from == NULL ? BC_FAIL(err, BC_E_NOMEM, "no memory for %" PRIu32 " sources", r->n_sources)
-                         : BC_OK;
+  r->all = bc_calloc((size_t)r->n_sources + 1, 1);
+  return r->from == NULL || r->all == NULL
+             ? BC_FAIL(err, BC_E_NOMEM, "no memory for %" PRIu32 " sources", r->n_sources)
+             : BC_OK;
 }
 
 void bc_remedy_dispose(bc_remedy *r)
@@ -34,6 +36,7 @@ void bc_remedy_dispose(bc_remedy *r)
     bc_free(r->known[i].command);
   }
   bc_free(r->from);
+  bc_free(r->all);
   bc_buf_dispose(&r->source_text);
   bc_buf_dispose(&r->command_text);
 }
@@ -241,11 +244,24 @@ static bc_status put_ingests(bc_remedy *r, bc_err *err)
   return BC_OK;
 }
 
+static void note_for_all(bc_remedy *r, bool compact)
+{
+  const uint64_t hash = bc_hash64(r->command_text.p, r->n_ingests);
+  r->any_compact = r->any_compact || compact;
+  if (r->n_ingests == 0) return;
+  r->several = r->several || (r->one_hash != 0 && r->one_hash != hash);
+  r->one_hash = hash;
+  for (uint32_t i = 0; i < r->n_sources; i++)
+    r->all[i] |= r->from[i];
+}
+
 /* compact: the file itself has to go, when nothing in force is in it any more. */
 static bc_status make_texts(bc_remedy *r, bool compact, bc_err *err)
 {
   r->source_text.n = r->command_text.n = 0;
   BC_RET(put_ingests(r, err));
+  r->n_ingests = r->command_text.n;
+  note_for_all(r, compact);
   if (r->snap->st->published) { /* is never written */
     r->command_text.n = 0;
     BC_RET(bc_buf_printf(&r->command_text, err, "bctool publish, from the store that it is a copy of"));
@@ -272,6 +288,7 @@ static bool again(bc_remedy *r, uint64_t question, bc_status *st, bc_err *err)
   for (size_t i = 0; i < BC_MIN(r->n_known, BC_ARRAY_LEN(r->known)); i++) {
     if (r->known[i].question != question) continue;
     r->needed = r->known[i].needed;
+    r->n_ingests = r->known[i].n_ingests;
     *st = set_texts(r, r->known[i].source, r->known[i].command, err);
     return true;
   }
@@ -286,6 +303,7 @@ static void remember(bc_remedy *r, uint64_t question)
   r->known[i].source = bc_strdup(bc_remedy_source(r));
   r->known[i].command = bc_strdup(bc_remedy_command(r));
   r->known[i].needed = r->needed;
+  r->known[i].n_ingests = r->n_ingests;
   r->known[i].question = r->known[i].source != NULL && r->known[i].command != NULL ? question : 0;
 }
 
@@ -296,7 +314,7 @@ bc_status bc_remedy_of_segment(bc_remedy *r, uint32_t segment, bc_err *err)
   if (again(r, question, &st, err)) return st;
   const bool known = find_held(r, segment);
   if (!r->needed) memset(r->from, 0, r->n_sources); /* what was in it is elsewhere by now */
-  st = make_texts(r, known, err);
+  st = make_texts(r, known && !(r->needed && !any_source(r)), err);
   if (st == BC_OK) remember(r, question);
   return st;
 }
@@ -322,4 +340,14 @@ bc_status bc_remedy_of_tile(bc_remedy *r, const bc_tile_head *head, bc_err *err)
   return make_texts(r, false, err);
 }
 
-bc_status bc_remedy_none(bc_remedy *r, bc_err *err) { return set_texts(r, "", "", err); }
+bc_status bc_remedy_of_all(bc_remedy *r, bc_err *err)
+{
+  memcpy(r->from, r->all, r->n_sources);
+  return make_texts(r, r->any_compact, err);
+}
+
+bc_status bc_remedy_none(bc_remedy *r, bc_err *err)
+{
+  r->n_ingests = 0;
+  return set_texts(r, "", "", err);
+}

@@ -15,9 +15,15 @@ typedef struct bc_remedy {
   uint8_t *from;     /* by source: values of it are wanted */
   uint32_t n_sources;
   bc_buf source_text, command_text;
+  size_t n_ingests;  /* bytes of the command that ingest files; a compact may follow */
+  uint8_t *all;      /* by source: wanted by any question so far */
+  uint64_t one_hash; /* of the first command */
+  bool several;      /* there were different ones */
+  bool any_compact;
   struct { /* questions that come again: tiles of a few lost segments, in turns */
     uint64_t question;
     bool needed;
+    size_t n_ingests;
     char *source, *command;
   } known[32];
   size_t n_known;
@@ -33,6 +39,9 @@ bc_status bc_remedy_of_tile(bc_remedy *r, const bc_tile_head *head, bc_err *err)
 bc_status bc_remedy_of_lost_tile(bc_remedy *r, uint32_t segment, bc_err *err) BC_MUST_CHECK;
 /* A segment file; the command ends with a compact, which removes it. */
 bc_status bc_remedy_of_segment(bc_remedy *r, uint32_t segment, bc_err *err) BC_MUST_CHECK;
+/* All that was asked for, in one go: the files of several segments may have replaced values of one another,
+ * and then the order matters, which one command keeps. */
+bc_status bc_remedy_of_all(bc_remedy *r, bc_err *err) BC_MUST_CHECK;
 /* Something that no file brings back. */
 bc_status bc_remedy_none(bc_remedy *r, bc_err *err) BC_MUST_CHECK;
 

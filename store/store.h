@@ -84,13 +84,16 @@ typedef struct bc_damage {
   bc_status code;
   const char *what; /* one sentence: what is wrong and what to do */
   uint32_t segment; /* file, or 0 when it is not about a segment */
+  bool is_summary;  /* no finding: told last, when findings name different commands; what and command mend all
+                     */
   bool has_tile;    /* the fields below are set */
   const char *group, *name;
   uint32_t cell;
   int64_t time;
   const char *source; /* name of the first file it came from; "" when unknown */
-  const char
-      *command; /* "bctool ingest netcdf STORE FILE.. --replace": brings the values back; "" when unknown */
+  /* "bctool ingest netcdf STORE FILE.. --mend": brings the values back; "" when unknown */
+  const char *command;
+  uint32_t command_of; /* not 0: the finding of this segment, told before, has the command for this one too */
 } bc_damage;
 typedef struct bc_verify_report {
   uint64_t segments, tiles, bytes; /* looked at */

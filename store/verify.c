@@ -6,7 +6,8 @@
 #include "store/remedy.h"
 #include "store/store_int.h"
 
-#define TEXT_MAX ((size_t)1 << 21)
+#define TEXT_MAX ((size_t)1 << 25)
+enum { LONG_COMMAND = 1000 /* bytes; a longer one is told once */ };
 
 /* Everything that verify carries along. */
 typedef struct check {
@@ -22,6 +23,11 @@ typedef struct check {
   bc_buf block; /* decoded values that nobody looks at */
   bc_buf what;
   bc_remedy remedy;
+  struct { /* long commands, the latest of them */
+    uint64_t hash;
+    uint32_t segment;
+  } told[16];
+  size_t n_told;
 } check;
 
 static bc_status cancelled(const check *c, bc_err *err)
@@ -33,14 +39,40 @@ static bc_status cancelled(const check *c, bc_err *err)
 
 /* ---- telling ---- */
 
+static const char k_unlisted[] =
+    "which files it came from is not known; to mend it, ingest all files again with "
+    "--mend, the latest first, then run bctool compact";
+
+/* The segment at whose finding the same files were told already, or 0. A segment may have been the only
+ * source of thousands of tiles, and thousands of files its sources. */
+static uint32_t told_before(check *c, uint32_t segment)
+{
+  const bc_remedy *r = &c->remedy;
+  if (r->n_ingests < LONG_COMMAND || segment == 0) return 0;
+  const uint64_t hash = bc_hash64(bc_remedy_command(r), r->n_ingests);
+  for (size_t i = 0; i < BC_MIN(c->n_told, BC_ARRAY_LEN(c->told)); i++)
+    if (c->told[i].hash == hash) return c->told[i].segment;
+  const size_t at = c->n_told++ % BC_ARRAY_LEN(c->told);
+  c->told[at].hash = hash;
+  c->told[at].segment = segment;
+  return 0;
+}
+
 /* The remedy was found before. */
 static bc_status tell(check *c, bc_damage *d, const char *where, const char *why, bc_err *err)
 {
   d->source = bc_remedy_source(&c->remedy);
   d->command = bc_remedy_command(&c->remedy);
+  d->command_of = told_before(c, d->segment);
   c->what.n = 0;
-  BC_RET(bc_buf_printf(&c->what, err, "%s%s%s", where, where[0] != '\0' ? ": " : "", why));
-  if (d->command[0] != '\0') BC_RET(bc_buf_printf(&c->what, err, "; to mend it: %s", d->command));
+  BC_RET(bc_buf_printf(&c->what, err, "%s%s%s", where, where[0] != '\0' && why[0] != '\0' ? ": " : "", why));
+  if (d->command_of != 0) {
+    d->command = "";
+    BC_RET(bc_buf_printf(&c->what, err, "; to mend it: the command for segment %" PRIu32 ", above",
+                         d->command_of));
+  } else if (d->command[0] != '\0') {
+    BC_RET(bc_buf_printf(&c->what, err, "; to mend it: %s", d->command));
+  }
   BC_RET(bc_buf_put(&c->what, "", 1, err));
   d->what = (const char *)c->what.p;
   c->report->damaged++;
@@ -49,10 +81,27 @@ static bc_status tell(check *c, bc_damage *d, const char *where, const char *why
 }
 
 /* A finding about a whole file: what it held comes back with the sources it came from. */
-static bc_status tell_segment(check *c, bc_damage *d, const char *why, bc_err *err)
+static bc_status tell_segment(check *c, bc_damage *d, const char *why, bool known, bc_err *err)
 {
   BC_RET(bc_remedy_of_segment(&c->remedy, d->segment, err));
-  return tell(c, d, "", why, err);
+  const bool lacks = known && c->remedy.needed && bc_remedy_command(&c->remedy)[0] == '\0';
+  return tell(c, d, why, lacks ? k_unlisted : "", err);
+}
+
+/* After the findings, when they name different commands. */
+static bc_status tell_all(check *c, bc_err *err)
+{
+  bc_damage d = { .code = BC_E_CORRUPT, .is_summary = true };
+  if (!c->remedy.several || c->snap->st->published || c->found == NULL) return BC_OK;
+  BC_RET(bc_remedy_of_all(&c->remedy, err));
+  c->what.n = 0;
+  d.source = bc_remedy_source(&c->remedy);
+  d.command = bc_remedy_command(&c->remedy);
+  BC_RET(bc_buf_printf(&c->what, err, "to mend all of it: %s", d.command));
+  BC_RET(bc_buf_put(&c->what, "", 1, err));
+  d.what = (const char *)c->what.p;
+  c->found(c->ctx, &d);
+  return BC_OK;
 }
 
 static bc_status tell_index(check *c, const bc_err *e, bc_err *err)
@@ -89,25 +138,26 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
     (void)snprintf(what, sizeof what, "segment %" PRIu32 ": its file is missing%s", d.segment,
                    rec.bytes > 0 ? "" : k_unknown);
     d.code = BC_E_CORRUPT;
-    return tell_segment(c, &d, what, err);
+    return tell_segment(c, &d, what, rec.bytes > 0, err);
   }
   if (d.code != BC_OK && !bc_is_damage(d.code)) { /* not to be read by us, now: nothing is known of it */
     if (err != NULL) *err = e;
     return d.code;
   }
-  if (d.code != BC_OK) return tell_segment(c, &d, e.msg, err);
+  if (d.code != BC_OK) return tell_segment(c, &d, e.msg, rec.bytes > 0, err);
   if (rec.bytes == 0) {
     (void)snprintf(what, sizeof what,
                    "segment %" PRIu32 ": the index was made anew without it: run bctool reindex", d.segment);
     d.code = BC_E_CORRUPT;
-    BC_TRY(tell_segment(c, &d, what, err));
+    BC_TRY(tell_segment(c, &d, what, rec.bytes > 0, err));
   } else if (bc_segment_bytes(seg) != rec.bytes) {
     (void)snprintf(what, sizeof what, "segment %" PRIu32 ": %" PRIu64 " bytes, the index says %" PRIu64,
                    d.segment, bc_segment_bytes(seg), rec.bytes);
     d.code = BC_E_CORRUPT;
-    BC_TRY(tell_segment(c, &d, what, err));
+    BC_TRY(tell_segment(c, &d, what, rec.bytes > 0, err));
   }
-  if (c->full && (d.code = bc_segment_check_gaps(seg, &e)) != BC_OK) BC_TRY(tell_segment(c, &d, e.msg, err));
+  if (c->full && (d.code = bc_segment_check_gaps(seg, &e)) != BC_OK)
+    BC_TRY(tell_segment(c, &d, e.msg, rec.bytes > 0, err));
 out:
   bc_segment_unref(seg);
   return st;
@@ -177,11 +227,19 @@ static bc_status check_bytes(check *c, const bc_tile *t, bc_err *err)
   return BC_OK;
 }
 
+/* What others say to run is running. */
+static void cut_advice(bc_err *e)
+{
+  char *const advice = strstr(e->msg, ": run bctool verify");
+  if (advice != NULL) *advice = '\0';
+}
+
 /* Name variable, cell, time and source files of a tile. head is NULL when it cannot be read. */
 static bc_status tell_tile(check *c, bc_damage *d, const bc_tile_key *key, const bc_tile_rec *rec,
-                           const bc_tile_head *head, const bc_err *why, bc_err *err)
+                           const bc_tile_head *head, bc_err *why, bc_err *err)
 {
   char where[160];
+  cut_advice(why);
   const bc_modality *m = bc_snapshot_modality(c->snap, key->modality);
   d->has_tile = true;
   d->group = m == NULL ? "?" : m->group;
@@ -255,9 +313,10 @@ static bc_status look(check *c, bc_err *err)
   if (c->full) BC_RET(bc_txn_check_digest(c->snap->txn, err));
   BC_RET(bc_txn_each(c->snap->txn, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, check_segment, c, err));
   BC_RET(count_orphans(c, err));
-  if (!c->full) return BC_OK;
+  if (!c->full) return tell_all(c, err);
   c->total = stored_bytes(c);
-  return bc_txn_each(c->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, check_tile, c, err);
+  BC_RET(bc_txn_each(c->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, check_tile, c, err));
+  return tell_all(c, err);
 }
 
 bc_status bc_store_verify(bc_store *store, bool full, void (*found)(void *ctx, const bc_damage *d), void *ctx,

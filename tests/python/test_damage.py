@@ -57,6 +57,24 @@ def mend(bct, store, backwards=False):
     raise AssertionError(findings(bct, store))
 
 
+def mend_at_once(bct, store):
+    """Types the one command that mends all that was found, line by line as it is printed."""
+    said = bct.run("verify", store.name, "--full", code=3, cwd=store.parent).stdout.decode().splitlines()
+    last = said[-1]
+    several = len({line.partition("to mend it: ")[2].partition(" && bctool compact")[0] for line in said[:-1]}) > 1
+    if last.startswith("to mend all of it: "):
+        assert several
+        report = json.loads(bct.run("verify", store.name, "--full", "--json", code=3, cwd=store.parent).stdout)
+        assert report["command"] == last.partition(": ")[2]
+        assert report["damaged"] == len(said) - 1 == len(report["damages"])
+    else:
+        last = said[0]
+        assert not several
+    for command in last.partition("to mend ")[2].partition(": ")[2].split(" && "):
+        bct.run(*shlex.split(command)[1:], cwd=store.parent)
+    bct.run("verify", store.name, "--full", cwd=store.parent)
+
+
 def whole(bct, store, values):
     for v in ALL:
         assert same_bits(bct.npy(store, "--var", v), values[v]), v
@@ -318,7 +336,7 @@ def test_months_of_a_lost_segment(bct, mkcube, tmp_path):
         assert steps is None or row["steps"] == steps
 
 
-@pytest.mark.parametrize("how", ["mended", "mended backwards", "reindexed"])
+@pytest.mark.parametrize("how", ["mended", "mended one by one", "mended backwards", "reindexed"])
 @pytest.mark.parametrize("lost", [[1], [2], [3], [1, 2], [1, 2, 3, 4]])
 @pytest.mark.parametrize("layout, part", [("newcds", []), ("legacy", REGION)]
                          + ([("legacy", []), ("newcds", REGION)] if LONG else []))
@@ -343,12 +361,92 @@ def test_mending_undoes_no_later_replace(bct, mkcube, tmp_path, lost, how, layou
         said = bct.run("verify", store, code=3).stdout.decode()
         for number in lost:
             assert f"{number}.nc" in said, said
-        mend(bct, store, how.endswith("backwards"))
+        if how == "mended":
+            mend_at_once(bct, store)
+        else:
+            mend(bct, store, how.endswith("backwards"))
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
     bct.run("compact", store)
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
     bct.run("verify", store, "--full")
     bct.run("reindex", store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_a_lost_segment_is_missed_although_retired_files_came_back(bct, mkcube, tmp_path):
+    """Copied back beside it, they must not pass for what replaced them: a reindex counts who ought to be there."""
+    store = four_files(bct, mkcube, tmp_path)
+    old = tmp_path / "old"
+    shutil.copytree(store / "segments", old)
+    bct.run("compact", store)
+    merged = sorted(set(p.name for p in (store / "segments").glob("*.seg")) - set(p.name for p in old.glob("*.seg")))
+    bct.ingest(store, mkcube(tmp_path / "9.nc", "--var", "t2m", *AREA, "--from", "2019-04-09", "--to", "2019-04-09",
+                             "--seed", "9", "--step", "3h"))
+    want = bct.npy(store, "--var", "t2m")
+    shutil.copytree(old, store / "segments", dirs_exist_ok=True)
+    shutil.rmtree(store / "index")
+    bct.run("reindex", store)  # all are there: the retired ones change nothing
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    shutil.copytree(old, store / "segments", dirs_exist_ok=True)
+    assert merged
+    for name in merged:
+        (store / "segments" / name).unlink()
+    shutil.rmtree(store / "index")
+    said = bct.run("reindex", store, code=3).stdout.decode()
+    for name in merged:
+        assert f"segment {int(name[:10])}: its file is missing" in said, said
+
+
+@pytest.mark.parametrize("layout", [[], ["--layout", "map+series"]])
+def test_lost_tiles_are_counted_once_for_two_layouts(bct, mkcube, tmp_path, layout):
+    store = bct.create(tmp_path / "s.bcube", "--cell", "8")
+    bct.ingest(store, mkcube(tmp_path / "a.nc", "--var", "t2m", *AREA, "--from", "2019-03-01", "--to", "2019-03-02"),
+               args=layout)
+    copies = len(list(places(store)))
+    (store / "segments" / "0000000001.seg").unlink()
+    lost = {(d["name"], d["cell"], d["time"]) for d in findings(bct, store) if d.get("name")}
+    assert copies == len(lost) * (2 if layout else 1)
+    for command in ("ls", "stats"):
+        assert f"warning: {len(lost)} tiles could not be read" in bct.run(command, store, code=3).stderr.decode()
+
+
+def test_many_lost_segments_each_have_their_own_file_named(bct, mkcube, tmp_path):
+    """More than verify remembers at a time, and their tiles come in turns."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "8", "--bbox", "0,40,4,42")
+    n = 36
+    for day in range(n):
+        bct.ingest(store, mkcube(tmp_path / f"d{day:02d}.nc", "--var", "t2m", "--bbox", "0,40,4,42", "--step", "6h",
+                                 "--from", f"2019-{1 + day // 28:02d}-{1 + day % 28:02d}T00",
+                                 "--to", f"2019-{1 + day // 28:02d}-{1 + day % 28:02d}T18", "--seed", str(day)))
+    want = bct.npy(store, "--var", "t2m")
+    for path in (store / "segments").glob("*.seg"):
+        path.unlink()
+    found = findings(bct, store)
+    tiles = [d for d in found if d.get("name")]
+    assert len(tiles) >= 2 * n and len(found) == n + len(tiles)
+    for d in found:
+        name = f"d{d['segment'] - 1:02d}.nc"
+        assert d["source"] == name and f" {name} --mend" in d["command"] and d["command"].count(".nc") == 1, d
+        assert d["command"].endswith("s.bcube") == (d not in tiles)
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_a_long_command_is_told_once(bct, mkcube, tmp_path):
+    store = bct.create(tmp_path / "s.bcube", "--cell", "8")
+    files = [mkcube(tmp_path / f"{'x' * 40}{day:02d}.nc", "--var", "t2m", *AREA, "--step", "6h", "--seed", str(day),
+                    "--from", f"2019-03-{day:02d}T00", "--to", f"2019-03-{day:02d}T18") for day in range(1, 25)]
+    bct.ingest(store, *files)
+    want = bct.npy(store, "--var", "t2m")
+    (store / "segments" / "0000000001.seg").unlink()
+    first, *rest = findings(bct, store)
+    assert first["command"].count(".nc") == 24 and "command_of_segment" not in first
+    assert len(rest) > 3
+    for d in rest:
+        assert d["command"] == "" and d["command_of_segment"] == 1 and "command for segment 1, above" in d["what"]
+    for command in first["command"].split(" && "):
+        bct.run(*shlex.split(command)[1:], cwd=tmp_path)
+    bct.run("verify", store, "--full")
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
 
 

@@ -2,6 +2,7 @@
  * bctool verify: is the store as it was written?
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/store.h"
@@ -41,10 +42,20 @@ static void print_damage(void *ctx, const bc_damage *d)
   (void)printf("%s\n", d->what);
 }
 
+typedef struct json_findings {
+  bc_json *j;
+  char *command; /* that mends all of them, when there are several */
+} json_findings;
+
 static void json_damage(void *ctx, const bc_damage *d)
 {
-  bc_json *const j = ctx;
+  json_findings *const f = ctx;
+  bc_json *const j = f->j;
 
+  if (d->is_summary) {
+    f->command = strdup(d->command);
+    return;
+  }
   bc_json_begin_object(j, NULL);
   bc_json_str(j, "code", bc_status_name(d->code));
   bc_json_str(j, "what", d->what);
@@ -57,14 +68,18 @@ static void json_damage(void *ctx, const bc_damage *d)
   }
   bc_json_str(j, "source", d->source);
   bc_json_str(j, "command", d->command);
+  if (d->command_of != 0) bc_json_uint(j, "command_of_segment", d->command_of);
   bc_json_end(j);
 }
 
 /* ---- the command ---- */
 
-static void json_tail(bc_json *j, const bc_verify_report *r, bool full)
+static void json_tail(const json_findings *f, const bc_verify_report *r, bool full)
 {
+  bc_json *const j = f->j;
+
   bc_json_end(j); /* of the damages */
+  if (f->command != NULL) bc_json_str(j, "command", f->command);
   bc_json_bool(j, "full", full);
   bc_json_uint(j, "segments", r->segments);
   bc_json_uint(j, "tiles", r->tiles);
@@ -92,6 +107,7 @@ static void say_report(const bc_verify_report *r, bool full)
 static int verify(const verify_args *a)
 {
   bc_json *const j = a->json ? bct_json_open() : NULL;
+  json_findings f = { .j = j };
   bc_verify_report report = { 0 };
   bc_store *store = NULL;
   bc_err err;
@@ -104,11 +120,11 @@ static int verify(const verify_args *a)
     bc_json_begin_array(j, "damages");
   }
   BC_TRY(bc_store_open(a->common.operands.v[0], BC_OPEN_READ, &store, &err));
-  BC_TRY(bc_store_verify(store, a->full, j != NULL ? json_damage : print_damage, j, bct_progress_begin(),
+  BC_TRY(bc_store_verify(store, a->full, j != NULL ? json_damage : print_damage, &f, bct_progress_begin(),
                          &report, &err));
   bct_progress_end();
   if (j != NULL) {
-    json_tail(j, &report, a->full);
+    json_tail(&f, &report, a->full);
     rc = bct_json_print(j);
   }
   say_report(&report, a->full);
@@ -120,6 +136,7 @@ out:
     bc_json_close(j);
   }
   bc_store_close(store);
+  free(f.command);
   return rc;
 }
 
@@ -144,8 +161,8 @@ const bct_cmd bct_cmd_verify = {
   .max_operands = 1,
   .operands = "STORE",
   .opts = k_opts,
-  .about = "Each damage is one line on stdout, with the tile and the file it came from. The exit code is 3 "
-           "if there "
+  .about = "Each damage is one line on stdout, with the tile, the file it came from and the command that "
+           "mends it; where commands differ, a last line has one that mends all. The exit code is 3 if there "
            "is any.",
   .examples = k_examples,
   .run = run_verify,
