@@ -168,10 +168,11 @@ typedef struct bc_publish_report {
  * Write an immutable copy of the present snapshot as a new store at dest, which appears whole or not at all.
  * It opens without any lock and is never written to, so it works on read-only and network file systems, for
  * any number of processes; opening it for writing is BC_E_READONLY. Its files have mode 0444, a linked file
- * under both names. The uuid stays the same.
+ * under both names. The uuid stays the same. What was copied is held against its checksums; of linked files
+ * heads and directories are.
  * @param[in] opts may be NULL
- * @return BC_E_EXISTS; BC_E_CORRUPT when a segment's head, directory or size is wrong; BC_E_CANCELLED,
- * BC_E_FULL
+ * @return BC_E_EXISTS; BC_E_CORRUPT, BC_E_CHECKSUM when something is damaged: nothing is published then;
+ * BC_E_CANCELLED, BC_E_FULL
  */
 BC_API bc_status bc_store_publish(bc_store *st, const char *dest, const bc_publish_opts *opts,
                                   const bc_progress *progress, bc_publish_report *report,

@@ -90,4 +90,15 @@ void bc_usage_add(bc_usage *u, const bc_tile_rec *r, int64_t t_first, int64_t t_
 
 void bc_schema_unref(bc_schema *s);
 
+/* How deep a store is looked into. */
+typedef enum bc_depth {
+  BC_DEPTH_HEADS, /* index, sizes, heads and tails of segments */
+  BC_DEPTH_BYTES, /* and the checksum of every stored byte */
+  BC_DEPTH_VALUES /* and every block decoded */
+} bc_depth;
+/* bc_store_verify, which has two of the three. */
+bc_status bc_store_check(bc_store *st, bc_depth depth, void (*found)(void *ctx, const bc_damage *d),
+                         void *ctx, const bc_progress *progress, bc_verify_report *report,
+                         bc_err *err) BC_MUST_CHECK;
+
 #endif

@@ -13,7 +13,7 @@ enum { LONG_COMMAND = 1000 /* bytes; a longer one is told once */ };
 typedef struct check {
   bc_store *st;
   bc_snapshot *snap;
-  bool full;
+  bc_depth depth;
   void (*found)(void *ctx, const bc_damage *d);
   void *ctx;
   const bc_progress *progress;
@@ -130,7 +130,7 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
   BC_RET(bc_segment_rec_get(key, value, &rec, err));
   bc_damage d = { .segment = rec.id };
   c->report->segments++;
-  d.code = bc_segment_open(c->st->segments, d.segment, c->st->uuid, c->full, &seg, &e);
+  d.code = bc_segment_open(c->st->segments, d.segment, c->st->uuid, c->depth != BC_DEPTH_HEADS, &seg, &e);
   if (d.code == BC_E_NOMEM) return BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
   if (d.code == BC_E_NOTFOUND && bc_snapshot_is_retired(c->snap, d.segment))
     return BC_OK; /* compacted meanwhile */
@@ -156,7 +156,7 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
     d.code = BC_E_CORRUPT;
     BC_TRY(tell_segment(c, &d, what, rec.bytes > 0, err));
   }
-  if (c->full && (d.code = bc_segment_check_gaps(seg, &e)) != BC_OK)
+  if (c->depth != BC_DEPTH_HEADS && (d.code = bc_segment_check_gaps(seg, &e)) != BC_OK)
     BC_TRY(tell_segment(c, &d, e.msg, rec.bytes > 0, err));
 out:
   bc_segment_unref(seg);
@@ -222,7 +222,7 @@ static bc_status check_bytes(check *c, const bc_tile *t, bc_err *err)
   if (bc_hash64(t->payload.p, t->payload.n) != t->rec.hash)
     return BC_FAIL(err, BC_E_CHECKSUM, "segment %" PRIu32 ": its %zu stored bytes are damaged (checksum)",
                    t->rec.segment, t->payload.n);
-  for (uint32_t b = 0; b < t->head.n_blocks; b++)
+  for (uint32_t b = 0; c->depth == BC_DEPTH_VALUES && b < t->head.n_blocks; b++)
     BC_RET(decode_block(c, t, b, err));
   return BC_OK;
 }
@@ -310,19 +310,21 @@ static bc_status look(check *c, bc_err *err)
 {
   BC_RET(bc_index_check(c->st->ix, UINT64_MAX, err));
   BC_RET(prepare(c, err));
-  if (c->full) BC_RET(bc_txn_check_digest(c->snap->txn, err));
+  if (c->depth != BC_DEPTH_HEADS) BC_RET(bc_txn_check_digest(c->snap->txn, err));
   BC_RET(bc_txn_each(c->snap->txn, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, check_segment, c, err));
   BC_RET(count_orphans(c, err));
-  if (!c->full) return tell_all(c, err);
+  if (c->depth == BC_DEPTH_HEADS) return tell_all(c, err);
   c->total = stored_bytes(c);
   BC_RET(bc_txn_each(c->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, check_tile, c, err));
   return tell_all(c, err);
 }
 
-bc_status bc_store_verify(bc_store *store, bool full, void (*found)(void *ctx, const bc_damage *d), void *ctx,
-                          const bc_progress *progress, bc_verify_report *report, bc_err *err)
+bc_status bc_store_check(bc_store *store, bc_depth depth, void (*found)(void *ctx, const bc_damage *d),
+                         void *ctx, const bc_progress *progress, bc_verify_report *report, bc_err *err)
 {
-  check c = { .st = store, .full = full, .found = found, .ctx = ctx, .progress = progress, .report = report };
+  check c = {
+    .st = store, .depth = depth, .found = found, .ctx = ctx, .progress = progress, .report = report
+  };
   bc_err e = { .msg = "" };
   memset(report, 0, sizeof *report);
   c.block = bc_buf_empty((size_t)1 << 26);
@@ -339,4 +341,10 @@ bc_status bc_store_verify(bc_store *store, bool full, void (*found)(void *ctx, c
   bc_remedy_dispose(&c.remedy);
   bc_snapshot_close(c.snap);
   return st;
+}
+
+bc_status bc_store_verify(bc_store *store, bool full, void (*found)(void *ctx, const bc_damage *d), void *ctx,
+                          const bc_progress *progress, bc_verify_report *report, bc_err *err)
+{
+  return bc_store_check(store, full ? BC_DEPTH_VALUES : BC_DEPTH_HEADS, found, ctx, progress, report, err);
 }

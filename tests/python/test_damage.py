@@ -200,6 +200,21 @@ def test_a_published_copy_is_made_again(bct, made, store, tmp_path):
     assert "to mend it: bctool publish, from the store that it is a copy of" in said and "ingest" not in said
 
 
+def test_damage_is_not_published(bct, made, store, tmp_path):
+    variable, _, path, offset, stored, *_ = next(iter(places(store)))
+    flip(path, offset + stored // 2)
+    dest = tmp_path / "p.bcube"
+    line = bct.refused("publish", store, dest, code=3, said=[variable, "checksum", "nothing was published", "verify --full"])
+    assert "to mend" not in line
+    assert [p.name for p in tmp_path.iterdir()] == ["w"]
+    bct.run("publish", store, dest, "--link")  # shares the file, and does not read it
+    bct.run("verify", dest, "--full", code=3)
+    mend(bct, store)
+    bct.run("publish", store, dest, "--overwrite")
+    bct.run("verify", dest, "--full")
+    whole(bct, dest, made[1])
+
+
 def two_files(bct, mkcube, folder, first, second, *, inside=False, compact=False):
     """The second replaces values of the first, in part of its box and perhaps of its days."""
     store = bct.create(folder / "s.bcube", "--cell", "16")

@@ -16,7 +16,8 @@ typedef struct publish_args {
 static const bct_opt k_opts[] = {
   BCT_HEADING("How"),
   BCT_OPT(FLAG, 0, "link", NULL, publish_args, link,
-          "share the files of STORE where the file system can: no second copy of the values"),
+          "share the files of STORE where the file system can: no second copy of the values, and no reading "
+          "of them"),
   BCT_HEADING("Output"),
   BCT_OPT(FLAG, 0, "overwrite", NULL, publish_args, overwrite, "replace DEST if it is a published store"),
   BCT_OPT(FLAG, 0, "json", NULL, publish_args, json, "print JSON"),
@@ -89,7 +90,8 @@ const bct_cmd bct_cmd_publish = {
   .opts = k_opts,
   .about =
       "DEST is a store as it was at one moment, for any number of readers, on any file system. It appears "
-      "whole or not at all. Nobody can ingest into it: publish again instead. To have it small and in order, "
+      "whole or not at all; what was copied is held against its checksums first. Nobody can ingest into it: "
+      "publish again instead. To have it small and in order, "
       "compact first.",
   .examples = k_examples,
   .run = run_publish,
