@@ -48,7 +48,7 @@ void bc_gather_close(bc_gather *g)
   if (g == NULL) return;
   clear(g);
   bc_free(g->buffers);
-  bc_free(g->given.is);
+  bc_given_dispose(&g->given);
   bc_free(g);
 }
 
@@ -161,19 +161,9 @@ static bc_status room_for_one(bc_gather_buffer *b, bc_err *err)
   return BC_OK;
 }
 
-static bc_status note_given(bc_gather *g, uint32_t source, bc_err *err)
+bc_status bc_gather_given(bc_gather *g, uint32_t source, bc_err *err)
 {
-  bc_given *l = &g->given;
-  if (source >= l->n) {
-    const size_t n = BC_MAX(2 * l->n, (size_t)source + 64);
-    bool *is = bc_realloc(l->is, n * sizeof *is);
-    if (is == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
-    memset(is + l->n, 0, (n - l->n) * sizeof *is);
-    l->is = is;
-    l->n = n;
-  }
-  l->is[source] = true;
-  return BC_OK;
+  return bc_given_add(&g->given, source, err);
 }
 
 bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err)
@@ -181,7 +171,6 @@ bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out,
   bc_gather_buffer *b = find(g, p);
   if (b == NULL) BC_RET(new_buffer(g, p, &b, err));
   BC_RET(room_for_one(b, err));
-  BC_RET(note_given(g, p->source, err));
   b->times[b->n] = p->time;
   b->sources[b->n] = p->source;
   if (p->dtype == BC_I16) b->packing[b->n] = *p->packing;
@@ -364,7 +353,8 @@ out:
 
 bc_status bc_gather_flush(bc_gather *g, bc_ingest_report *report, bc_err *err)
 {
-  return run(g, false, report, err);
+  BC_RET(run(g, false, report, err));
+  return bc_mend_settle(g->st, g->w, &g->given, err);
 }
 
 bc_status bc_gather_compare(bc_gather *g, bc_err *err)

@@ -53,6 +53,9 @@ bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out,
 void bc_gather_put_row(bc_gather_buffer *b, size_t level, size_t y, const void *row);
 /* Forget the steps that came from this source (it turned out bad). */
 void bc_gather_forget(bc_gather *g, uint32_t source);
+/* To mend: all of this source was added, with the options with which it came in. What was lost of it and did
+ * not come back is not to be had any more. */
+bc_status bc_gather_given(bc_gather *g, uint32_t source, bc_err *err) BC_MUST_CHECK;
 uint64_t bc_gather_bytes(const bc_gather *g);
 
 /* Encode all, hand all to the writer, become empty. Steps that are stored already with equal values are left

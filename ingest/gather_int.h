@@ -1,4 +1,4 @@
-/* Inside of gathering, shared by gather.c, reconcile.c, mend.c and encode_pool.c only. */
+/* Inside of gathering, shared by gather.c, reconcile.c, mend.c, given.c and encode_pool.c only. */
 #ifndef BC_INGEST_GATHER_INT_H
 #define BC_INGEST_GATHER_INT_H
 
@@ -46,16 +46,26 @@ typedef struct bc_job {
 /* Steps to store. */
 static inline size_t bc_job_steps(const bc_job *j) { return j->keep == NULL ? j->b->n : j->n_keep; }
 
-/* Sources that had a step in this run so far, by their numbers. */
+/* Sources that this run has gone through from end to end, as they came in; and tiles that are lost, of which
+ * some came back, and which may go when all of their sources are among these. Zeroed is empty. */
 typedef struct bc_given {
-  bool *is;
-  size_t n;
+  uint32_t *slot;
+  size_t n, n_slots; /* a power of two */
+  bc_tile_key *left;
+  size_t n_left, cap_left;
 } bc_given;
+
+bool bc_given_has(const bc_given *g, uint32_t id);
+bc_status bc_given_add(bc_given *g, uint32_t id, bc_err *err) BC_MUST_CHECK;
+bc_status bc_given_wait(bc_given *g, const bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
+void bc_given_dispose(bc_given *g);
+/* Drop the tiles that waited for what has been given by now. */
+bc_status bc_mend_settle(bc_store *st, bc_writer *w, bc_given *given, bc_err *err) BC_MUST_CHECK;
 
 /* Leave out steps that are stored already; settle the part number; note superseded tiles for dropping.
  * compare_only: neither of the latter two. */
 bc_status bc_reconcile(bc_store *st, bc_writer *w, bc_job *jobs, size_t n_jobs, bc_conflict conflict,
-                       const bc_given *given, bool compare_only, double precision, bc_err *err) BC_MUST_CHECK;
+                       bc_given *given, bool compare_only, double precision, bc_err *err) BC_MUST_CHECK;
 
 /* Encode jobs on up to opts->threads threads and put them in order. */
 bc_status bc_encode_jobs(bc_writer *w, const bc_gather_opts *opts, const bc_job *jobs, size_t n_jobs,

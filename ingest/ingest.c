@@ -376,14 +376,16 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   const size_t mods = bc_writer_modalities(r->w);
   bool whole = false;
   bc_source_rec src = *rec;
+  src.id = UINT32_MAX; /* no one's, while only looking */
   note_empty(r, p, rec->name);
   BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
-  src.id = UINT32_MAX; /* while only looking */
   st = bc_writer_find_source(r->w, rec, &src, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
   BC_TRY(refuse_conflicts(r, p, &src, err));
   BC_TRY(choose_source(r, rec, &src, &whole, err));
+  const bool as_it_came = src.next_var == 0 && src.next_step == 0 && strcmp(src.request, rec->request) == 0;
   BC_TRY(transfer(r, p, &src, whole, err));
+  if (r->c.o->mend && as_it_came) BC_TRY(bc_gather_given(r->g, src.id, err));
 out:
   if (st != BC_OK) {
     bc_gather_forget(r->g, src.id);

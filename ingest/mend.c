@@ -59,6 +59,7 @@ void bc_claim_block(bc_reconciler *r, const bc_job *j, const bc_tile_head *h, co
   }
 }
 
+/* Of ascending ids. */
 static bool segment_has_source(const bc_segment_rec *seg, uint32_t id)
 {
   uint32_t low = 0, high = seg->n_sources;
@@ -69,13 +70,35 @@ static bool segment_has_source(const bc_segment_rec *seg, uint32_t id)
     else
       high = mid;
   }
-  return seg->n_sources == 0 /* not known */ ||
-         (low < seg->n_sources && bc_le32(seg->sources.p + 4 * (size_t)low) == id);
+  return low < seg->n_sources && bc_le32(seg->sources.p + 4 * (size_t)low) == id;
 }
 
-static bool is_given(const bc_reconciler *r, uint32_t source)
+/* Files are gone through from the last one to the first: this is the last one that was not. */
+static int64_t latest_not_given(bc_reconciler *r)
 {
-  return source < r->given->n && r->given->is[source];
+  bc_source_rec rec;
+  if (r->not_given != -2) return r->not_given;
+  for (r->not_given = (int64_t)bc_snapshot_source_limit(r->snap) - 1; r->not_given >= 0; r->not_given--) {
+    const uint32_t id = (uint32_t)r->not_given;
+    if (!bc_given_has(r->given, id) && bc_snapshot_source(r->snap, id, &rec, NULL) != BC_E_NOTFOUND) break;
+  }
+  return r->not_given;
+}
+
+/* Whether a file may bring back what is lost of a segment. When its files are not known any may have been, of
+ * which the latest was in force. */
+static bool may_bring(bc_reconciler *r, const bc_segment_rec *seg, uint32_t source)
+{
+  if (seg->n_sources > 0) return segment_has_source(seg, source);
+  return r->conflict != BC_CONFLICT_MEND || (int64_t)source >= latest_not_given(r);
+}
+
+static bool all_given(const bc_given *given, const uint8_t *sources, uint32_t n)
+{
+  bool all = n > 0;
+  for (uint32_t i = 0; i < n && all; i++)
+    all = bc_given_has(given, bc_le32(sources + 4 * (size_t)i));
+  return all;
 }
 
 /* Whether a tile whose head is lost may have that step. */
@@ -93,12 +116,9 @@ bc_status bc_claim_tile(bc_reconciler *r, const bc_job *j, bc_rival *t, bool *di
   const bc_status st = bc_snapshot_segment(r->snap, t->rec.head_segment, &seg, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) return st;
   t->lost = true;
-  t->all_given = seg.n_sources > 0;
-  for (uint32_t i = 0; i < seg.n_sources && t->all_given; i++)
-    t->all_given = is_given(r, bc_le32(seg.sources.p + 4 * (size_t)i));
   for (size_t s = 0; s < j->b->n; s++) {
     if (!in_span(t, j->b->times[s])) continue;
-    const bool may = segment_has_source(&seg, j->b->sources[s]);
+    const bool may = may_bring(r, &seg, j->b->sources[s]);
     t->n_given += may ? 1 : 0;
     t->waits = t->waits || (may && bc_is_barred(r, j, s));
     if (r->conflict != BC_CONFLICT_MEND) continue;
@@ -123,10 +143,16 @@ void bc_claim_steps(const bc_reconciler *r, const bc_job *j, const bc_tile_head 
 static bool written(const bc_job *j, int64_t time)
 {
   const size_t s = bc_job_step_at(j->b, time);
-  bool kept = s < j->b->n && j->keep == NULL;
-  for (size_t i = 0; !kept && s < j->b->n && i < j->n_keep; i++)
-    kept = j->keep[i] == s;
-  return kept;
+  size_t lo = 0, hi = j->n_keep;
+  if (s == j->b->n || j->keep == NULL) return s < j->b->n;
+  while (lo < hi) {
+    const size_t mid = lo + (hi - lo) / 2;
+    if (j->keep[mid] < s)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo < j->n_keep && j->keep[lo] == s;
 }
 
 /* The job writes all nodes and levels that a tile has of a step. */
@@ -284,20 +310,19 @@ static bc_status is_covered(bc_reconciler *r, const bc_job *j, size_t i, bool *c
   return st;
 }
 
-/* What was in it is known by the index alone: it goes when all of it is there again, or when every file that
- * it can have come from was given. New values do not know which nodes it had, unless they fill the cell. */
-static bc_status may_go(bc_reconciler *r, const bc_job *j, size_t i, bool *may, bc_err *err)
+/* What was in it is known by the index alone: it goes when all of it is there again, or else when every file
+ * that it can have come from was given. New values do not know which nodes it had, unless they fill the cell.
+ */
+static bc_status may_go(bc_reconciler *r, const bc_job *j, size_t i, bool *may, bool *waits, bc_err *err)
 {
   const bc_rival *t = &r->tiles[i];
   const bool fills = j->ny == j->cell_ny && j->nx == j->cell_nx;
-  *may = false;
+  *may = *waits = false;
   if (t->foreign && !(fills && r->conflict == BC_CONFLICT_REPLACE)) return BC_OK;
   if (t->waits) return BC_OK;
-  if (r->conflict == BC_CONFLICT_MEND && t->all_given) {
-    *may = true;
-    return BC_OK;
-  }
-  return is_covered(r, j, i, may, err);
+  BC_RET(is_covered(r, j, i, may, err));
+  *waits = !*may && r->conflict == BC_CONFLICT_MEND;
+  return BC_OK;
 }
 
 static bc_status drop_tile(bc_reconciler *r, const bc_job *j, bc_tile_key key, bc_err *err)
@@ -306,14 +331,6 @@ static bc_status drop_tile(bc_reconciler *r, const bc_job *j, bc_tile_key key, b
   if (j->b->p.layout[1] == BC_LAYOUT_NONE) return BC_OK;
   key.part |= BC_PART_SECOND;
   return bc_writer_drop(r->w, &key, err);
-}
-
-static bool all_sources_given(const bc_reconciler *r, const bc_tile_head *h)
-{
-  bool all = h->n_sources > 0;
-  for (uint32_t i = 0; i < h->n_sources && all; i++)
-    all = is_given(r, bc_tile_source(h, i));
-  return all;
 }
 
 static bool any_barred(const bc_reconciler *r, const bc_job *j)
@@ -330,20 +347,73 @@ bc_status bc_drop_superseded(bc_reconciler *r, const bc_job *j, size_t i, bc_err
   bc_tile t;
   const bc_tile_key key = r->tiles[i].key;
   uint32_t left = 0;
-  bool may = false;
+  bool may = false, waits = false;
   const bool nothing = j->keep != NULL && j->n_keep == 0, mends = r->conflict == BC_CONFLICT_MEND;
-  bc_status st;
   if (nothing && !(mends && r->tiles[i].lost)) return BC_OK;
-  st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
+  bc_status st = bc_snapshot_tile(r->snap, &key, &r->tiles[i].rec, &t, err);
   if (bc_is_damage(st)) {
-    BC_RET(may_go(r, j, i, &may, err));
-    return may ? drop_tile(r, j, key, err) : BC_OK;
+    BC_RET(may_go(r, j, i, &may, &waits, err));
+  } else {
+    BC_RET(st);
+    if (!r->tiles[i].foreign) {
+      st = count_left(r, j, i, &t.head, &left, err);
+      may = left == 0;
+      waits = !may && mends && r->tiles[i].lost && !any_barred(r, j);
+    }
+    bc_tile_close(&t);
+    BC_RET(st);
   }
-  BC_RET(st);
-  st = r->tiles[i].foreign ? BC_OK : count_left(r, j, i, &t.head, &left, err);
-  may = !r->tiles[i].foreign &&
-        (left == 0 || (mends && r->tiles[i].lost && all_sources_given(r, &t.head) && !any_barred(r, j)));
-  bc_tile_close(&t);
-  BC_RET(st);
+  if (waits) return bc_given_wait(r->given, &key, err);
   return may ? drop_tile(r, j, key, err) : BC_OK;
+}
+
+/* ---- what nobody can bring back ---- */
+
+static bc_status all_sources_given(bc_snapshot *snap, const bc_given *given, const bc_tile_key *key,
+                                   const bc_tile_rec *rec, bool *all, bc_err *err)
+{
+  bc_tile t;
+  bc_segment_rec seg = { 0 };
+  bc_status st = bc_snapshot_tile(snap, key, rec, &t, err);
+  if (st == BC_OK) {
+    *all = all_given(given, t.head.sources, t.head.n_sources);
+    bc_tile_close(&t);
+    return BC_OK;
+  }
+  if (!bc_is_damage(st)) return st;
+  st = bc_snapshot_segment(snap, rec->head_segment, &seg, err);
+  *all = st == BC_OK && all_given(given, seg.sources.p, seg.n_sources);
+  return st == BC_E_NOTFOUND ? BC_OK : st;
+}
+
+static bc_status settle_tile(bc_snapshot *snap, bc_writer *w, const bc_given *given, bc_tile_key key,
+                             bool *gone, bc_err *err)
+{
+  bc_tile_rec rec;
+  bc_status st = bc_snapshot_get(snap, &key, &rec, err);
+  *gone = st == BC_E_NOTFOUND;
+  if (st != BC_OK) return *gone ? BC_OK : st;
+  BC_RET(all_sources_given(snap, given, &key, &rec, gone, err));
+  if (!*gone) return BC_OK;
+  BC_RET(bc_writer_drop(w, &key, err));
+  key.part |= BC_PART_SECOND; /* harmless where there is none */
+  return bc_writer_drop(w, &key, err);
+}
+
+bc_status bc_mend_settle(bc_store *store, bc_writer *w, bc_given *given, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_snapshot *snap = NULL;
+  size_t kept = 0;
+  if (given->n_left == 0) return BC_OK;
+  BC_RET(bc_snapshot_open(store, &snap, err));
+  for (size_t i = 0; i < given->n_left; i++) {
+    bool gone = false;
+    BC_TRY(settle_tile(snap, w, given, given->left[i], &gone, err));
+    if (!gone) given->left[kept++] = given->left[i];
+  }
+  given->n_left = kept;
+out:
+  bc_snapshot_close(snap);
+  return st;
 }

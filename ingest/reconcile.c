@@ -61,6 +61,13 @@ static const char *longitude_text(double lon, char out[24])
   return out;
 }
 
+static const char *value_text(float v, char out[24])
+{
+  if (v != v) return "a missing value";
+  (void)snprintf(out, 24, "%.9g", (double)v);
+  return out;
+}
+
 static const char *latitude_text(double lat, char out[24])
 {
   (void)snprintf(out, 24, "%.6g %c", fabs(lat), lat < 0 ? 'S' : 'N');
@@ -71,7 +78,7 @@ static const char *latitude_text(double lat, char out[24])
 static bc_status conflict(const bc_reconciler *r, const bc_job *j, size_t step, size_t level, uint32_t y,
                           uint32_t x, float old, float fresh, bc_err *err)
 {
-  char when[BC_TIME_TEXT], lev[48] = "", lat[24], lon[24];
+  char when[BC_TIME_TEXT], lev[48] = "", lat[24], lon[24], was[24], is[24];
   const bc_modality *m = bc_writer_get_modality(r->w, j->key.modality);
   const bc_grid *g = j->b->p.grid;
   const int64_t t = j->b->times[step];
@@ -79,12 +86,12 @@ static bc_status conflict(const bc_reconciler *r, const bc_job *j, size_t step, 
   bc_cell_position(j->key.cell & ((1u << BC_CELL_BITS) - 1), &cy, &cx);
   if (m->n_levels > 0) (void)snprintf(lev, sizeof lev, "level %g, ", m->levels[j->b->own_levels[level]]);
   return BC_FAIL(err, BC_E_CONFLICT,
-                 "%s/%s at %s%s%s%s %s: %.9g is stored, %.9g is new; use --replace to let new values win",
+                 "%s/%s at %s%s%s%s %s: %s is stored, %s is new; use --replace to let new values win",
                  m->group, m->name, t == BC_TIME_STATIC ? "" : bc_time_format_short(t, when),
                  t == BC_TIME_STATIC ? "" : ", ", lev,
                  latitude_text(bc_grid_y(g, (int64_t)cy * bc_grid_cell_ny(g) + j->y0 + y), lat),
-                 longitude_text(bc_grid_x(g, (int64_t)cx * bc_grid_cell_nx(g) + j->x0 + x), lon), (double)old,
-                 (double)fresh);
+                 longitude_text(bc_grid_x(g, (int64_t)cx * bc_grid_cell_nx(g) + j->x0 + x), lon),
+                 value_text(old, was), value_text(fresh, is));
 }
 
 /* All values of one block of a stored tile: [nt][ny][nx] in r->block. */
@@ -292,12 +299,15 @@ static bc_status settle_part(bc_reconciler *r, bc_job *jobs, size_t i, bc_err *e
 }
 
 bc_status bc_reconcile(bc_store *store, bc_writer *w, bc_job *jobs, size_t n_jobs, bc_conflict conflict,
-                       const bc_given *given, bool compare_only, double precision, bc_err *err)
+                       bc_given *given, bool compare_only, double precision, bc_err *err)
 {
   bc_status st = BC_OK;
-  bc_reconciler r = {
-    .w = w, .conflict = conflict, .given = given, .compare_only = compare_only, .precision = precision
-  };
+  bc_reconciler r = { .w = w,
+                      .conflict = conflict,
+                      .given = given,
+                      .not_given = -2,
+                      .compare_only = compare_only,
+                      .precision = precision };
   BC_TRY(bc_snapshot_open(store, &r.snap, err));
   BC_TRY(bc_decoder_open(&r.decoder, err));
   for (size_t i = 0; i < n_jobs; i++) {

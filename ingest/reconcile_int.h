@@ -12,7 +12,6 @@ typedef struct bc_rival {
   bool foreign;   /* and mending it is not for the files of this job */
   size_t n_given; /* of one whose head cannot be read: steps that the job may give */
   bool waits;     /* and for some another lost one has to come back first */
-  bool all_given; /* every file that it may come from has been given in this run */
 } bc_rival;
 
 enum { BC_SPOKEN = 1, BC_BARRED = 2 /* by a lost tile that only other files bring back */ };
@@ -22,7 +21,8 @@ typedef struct bc_reconciler {
   bc_writer *w;
   bc_decoder *decoder;
   bc_conflict conflict;
-  const bc_given *given;
+  bc_given *given;
+  int64_t not_given; /* the latest source that was not; -1: none, -2: not looked up yet */
   bool compare_only;
   double precision;
   bc_rival *tiles; /* primary parts of the job's key, ascending */

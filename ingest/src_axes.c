@@ -234,8 +234,8 @@ static void note_expver(const bc_raster *r, const step *s, size_t n, size_t drop
     prelim += s[i].expver == BC_EXPVER_PRELIMINARY;
   }
   if (prelim > 0 || (dropped > 0 && final > 0))
-    bc_source_note(o->progress, "%s: expver: kept final in %zu steps, preliminary in %zu", r->nc->label,
-                   final, prelim);
+    bc_source_note(o->progress, "%s: expver: kept final in %zu step%s, preliminary in %zu", r->nc->label,
+                   final, final == 1 ? "" : "s", prelim);
 }
 
 static bc_status make_time_axis(bc_raster *r, const bc_layout_nc *at, size_t n, bc_time_axis *a,

@@ -120,8 +120,8 @@ static void note_expver_dim(bc_raster *r, size_t final, size_t n, size_t *told, 
 {
   if (*told == final + 1) return; /* the same as for the variable before */
   *told = final + 1;
-  bc_source_note(o->progress, "%s: expver: kept final in %zu steps, preliminary in %zu", r->nc->label, final,
-                 n - final);
+  bc_source_note(o->progress, "%s: expver: kept final in %zu step%s, preliminary in %zu", r->nc->label, final,
+                 final == 1 ? "" : "s", n - final);
 }
 
 static bc_status build_all(bc_raster *r, const candidate *list, size_t n, const char *inferred,

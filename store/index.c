@@ -14,9 +14,10 @@
 
 /* Sparse: the file grows page by page as it is written, so a big map costs address space only. Set once and
  * never changed, because changing it under a live transaction is what breaks LMDB elsewhere. */
-#define MAP_BYTES   ((size_t)1 << 38)
-#define LOCK_BYTES  (MAX_READERS * 64u + 4096u) /* of LMDB's table of readers, at least */
-#define MAX_READERS 4096u /* all processes together; the default of 126 is passed by one training job */
+#define MAP_BYTES     ((size_t)1 << 38)
+#define MIN_MAP_BYTES ((size_t)1 << 26)
+#define LOCK_BYTES    (MAX_READERS * 64u + 4096u) /* of LMDB's table of readers, at least */
+#define MAX_READERS   4096u /* all processes together; the default of 126 is passed by one training job */
 
 static const char *const k_tables[BC_N_TABLES] = { "meta",    "grids",       "modalities", "usage",
                                                    "sources", "source-hash", "segments",   "tiles" };
@@ -121,19 +122,31 @@ static bc_status env_make(const char *folder, unsigned flags, size_t map_bytes, 
   return BC_OK;
 }
 
+/* Address space may be limited (ulimit -v, as schedulers of clusters set it): then less than for all time. */
+static bc_status env_fit(const char *folder, uint64_t file_bytes, unsigned flags, size_t map, MDB_env **out,
+                         int *rc, bc_err *err)
+{
+  const uint64_t enough = BC_MAX(4 * file_bytes, (uint64_t)MIN_MAP_BYTES);
+  bc_status st = env_make(folder, flags, map, out, rc, err);
+  for (; st != BC_OK && *rc == ENOMEM && map / 4 >= enough; map /= 4)
+    st = env_make(folder, flags, map / 4, out, rc, err);
+  return st;
+}
+
 static bc_status env_open(const char *folder, const char *data, unsigned flags, env_ref *e, bc_err *err)
 {
   int rc = 0, dead = 0;
   struct stat sb;
   size_t map = MAP_BYTES;
-  if ((flags & BC_INDEX_FIXED) && stat(data, &sb) == 0 && sb.st_size > 0) map = (size_t)sb.st_size;
+  const uint64_t bytes = stat(data, &sb) == 0 ? (uint64_t)sb.st_size : 0;
+  if ((flags & BC_INDEX_FIXED) && bytes > 0) map = (size_t)bytes;
   if (!(flags & BC_INDEX_CREATE)) BC_RET(bc_index_check_file(data, err));
-  bc_status st = env_make(folder, flags, map, &e->env, &rc, err);
+  bc_status st = env_fit(folder, bytes, flags, map, &e->env, &rc, err);
   /* Read-only media: no lock file can be written there, and nobody can write the data either. */
   if (st != BC_OK && !(flags & (BC_INDEX_WRITE | BC_INDEX_NOLOCK)) &&
       (rc == EACCES || rc == EROFS || rc == EPERM)) {
     flags |= BC_INDEX_NOLOCK;
-    st = env_make(folder, flags, map, &e->env, &rc, err);
+    st = env_fit(folder, bytes, flags, map, &e->env, &rc, err);
   }
   if (st != BC_OK) return st;
   e->read_only = (flags & BC_INDEX_NOLOCK) != 0;

@@ -91,8 +91,8 @@ static bc_status add_held(void *ctx, bc_bytes key, bc_bytes value, bool *stop, b
   return BC_OK;
 }
 
-/* Of tiles in force where their heads can be read, else of all that the segment ever held. False when the
- * index was made anew without the segment: nothing is known of it then. */
+/* Of tiles in force where their heads can be read, else of all that the segment ever held. False when that is
+ * not known. */
 static bool find_held(bc_remedy *r, uint32_t segment)
 {
   char name[BC_SEGMENT_NAME];
@@ -106,9 +106,12 @@ static bool find_held(bc_remedy *r, uint32_t segment)
   bc_free(path);
   (void)!bc_txn_each(r->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, add_held, &h, NULL);
   bc_os_unmap(&h.map);
-  const bool known = bc_txn_segment_get(r->snap->txn, segment, &rec, NULL) == BC_OK && rec.bytes > 0;
-  if (known && r->needed && (h.lost || !any_source(r))) add_listed(r, &rec);
-  return known;
+  /* without bytes: the index was made anew without the segment */
+  if (bc_txn_segment_get(r->snap->txn, segment, &rec, NULL) != BC_OK || rec.bytes == 0) return false;
+  if (!r->needed) memset(r->from, 0, r->n_sources); /* what was in it is elsewhere by now */
+  if (!r->needed || (!h.lost && any_source(r))) return true;
+  add_listed(r, &rec);
+  return rec.n_sources > 0;
 }
 
 /* ---- the command ---- */
@@ -246,50 +249,58 @@ static bc_status put_ingests(bc_remedy *r, bc_err *err)
 
 static void note_for_all(bc_remedy *r, bool compact)
 {
-  const uint64_t hash = bc_hash64(r->command_text.p, r->n_ingests);
   r->any_compact = r->any_compact || compact;
-  if (r->n_ingests == 0) return;
-  r->several = r->several || (r->one_hash != 0 && r->one_hash != hash);
-  r->one_hash = hash;
-  for (uint32_t i = 0; i < r->n_sources; i++)
-    r->all[i] |= r->from[i];
+  r->bare_compact = r->bare_compact || (compact && r->files == 0);
+  if (r->files != 0) {
+    r->several = r->several || (r->one_files != 0 && r->one_files != r->files);
+    r->one_files = r->files;
+    for (uint32_t i = 0; i < r->n_sources; i++)
+      r->all[i] |= r->from[i];
+  }
+  r->several = r->several || (r->bare_compact && r->one_files != 0);
 }
 
 /* compact: the file itself has to go, when nothing in force is in it any more. */
 static bc_status make_texts(bc_remedy *r, bool compact, bc_err *err)
 {
-  r->source_text.n = r->command_text.n = 0;
+  bc_buf *const b = &r->command_text;
+  r->source_text.n = b->n = 0;
   BC_RET(put_ingests(r, err));
-  r->n_ingests = r->command_text.n;
+  r->files = b->n > 0 ? bc_hash64(b->p, b->n) : 0;
+  compact = compact && (r->files != 0 || !r->needed);
   note_for_all(r, compact);
   if (r->snap->st->published) { /* is never written */
-    r->command_text.n = 0;
-    BC_RET(bc_buf_printf(&r->command_text, err, "bctool publish, from the store that it is a copy of"));
+    b->n = 0;
+    r->files = 0;
+    BC_RET(bc_buf_printf(b, err, "bctool publish, from the store that it is a copy of"));
   } else if (compact) {
-    BC_RET(bc_buf_printf(&r->command_text, err, "%sbctool compact", r->command_text.n > 0 ? " && " : ""));
-    BC_RET(put_word(&r->command_text, r->snap->st->path, err));
+    BC_RET(bc_buf_printf(b, err, "%sbctool compact", b->n > 0 ? " && " : ""));
+    BC_RET(put_word(b, r->snap->st->path, err));
   }
   BC_RET(bc_buf_put(&r->source_text, "", 1, err));
-  return bc_buf_put(&r->command_text, "", 1, err);
+  BC_RET(bc_buf_put(b, "", 1, err));
+  r->source = (const char *)r->source_text.p;
+  r->command = (const char *)b->p;
+  return BC_OK;
 }
 
 /* ---- the calls of others ---- */
 
-static bc_status set_texts(bc_remedy *r, const char *source, const char *command, bc_err *err)
+static void none_known(bc_remedy *r)
 {
-  r->source_text.n = r->command_text.n = 0;
-  BC_RET(bc_buf_put(&r->source_text, source, strlen(source) + 1, err));
-  return bc_buf_put(&r->command_text, command, strlen(command) + 1, err);
+  memset(r->from, 0, r->n_sources);
+  r->unlisted = true;
 }
 
 /* Many tiles of a lost segment are told of, and those of several come in turns. */
-static bool again(bc_remedy *r, uint64_t question, bc_status *st, bc_err *err)
+static bool again(bc_remedy *r, uint64_t question)
 {
   for (size_t i = 0; i < BC_MIN(r->n_known, BC_ARRAY_LEN(r->known)); i++) {
     if (r->known[i].question != question) continue;
     r->needed = r->known[i].needed;
-    r->n_ingests = r->known[i].n_ingests;
-    *st = set_texts(r, r->known[i].source, r->known[i].command, err);
+    r->files = r->known[i].files;
+    r->source = r->known[i].source;
+    r->command = r->known[i].command;
     return true;
   }
   return false;
@@ -300,21 +311,20 @@ static void remember(bc_remedy *r, uint64_t question)
   const size_t i = r->n_known++ % BC_ARRAY_LEN(r->known);
   bc_free(r->known[i].source);
   bc_free(r->known[i].command);
-  r->known[i].source = bc_strdup(bc_remedy_source(r));
-  r->known[i].command = bc_strdup(bc_remedy_command(r));
+  r->known[i].source = bc_strdup(r->source);
+  r->known[i].command = bc_strdup(r->command);
   r->known[i].needed = r->needed;
-  r->known[i].n_ingests = r->n_ingests;
+  r->known[i].files = r->files;
   r->known[i].question = r->known[i].source != NULL && r->known[i].command != NULL ? question : 0;
 }
 
 bc_status bc_remedy_of_segment(bc_remedy *r, uint32_t segment, bc_err *err)
 {
   const uint64_t question = (uint64_t)OF_SEGMENT << 32 | segment;
-  bc_status st = BC_OK;
-  if (again(r, question, &st, err)) return st;
+  if (again(r, question)) return BC_OK;
   const bool known = find_held(r, segment);
-  if (!r->needed) memset(r->from, 0, r->n_sources); /* what was in it is elsewhere by now */
-  st = make_texts(r, known && !(r->needed && !any_source(r)), err);
+  if (!known) none_known(r);
+  const bc_status st = make_texts(r, known, err);
   if (st == BC_OK) remember(r, question);
   return st;
 }
@@ -322,13 +332,13 @@ bc_status bc_remedy_of_segment(bc_remedy *r, uint32_t segment, bc_err *err)
 bc_status bc_remedy_of_lost_tile(bc_remedy *r, uint32_t segment, bc_err *err)
 {
   const uint64_t question = (uint64_t)OF_LOST_TILE << 32 | segment;
-  bc_status st = BC_OK;
-  bc_segment_rec rec;
-  if (again(r, question, &st, err)) return st;
+  bc_segment_rec rec = { 0 };
+  if (again(r, question)) return BC_OK;
   memset(r->from, 0, r->n_sources);
   if (bc_txn_segment_get(r->snap->txn, segment, &rec, NULL) == BC_OK) add_listed(r, &rec);
-  if (!any_source(r)) (void)find_held(r, segment);
-  st = make_texts(r, false, err);
+  if (rec.n_sources == 0) none_known(r);
+  r->needed = true;
+  const bc_status st = make_texts(r, false, err);
   if (st == BC_OK) remember(r, question);
   return st;
 }
@@ -342,12 +352,13 @@ bc_status bc_remedy_of_tile(bc_remedy *r, const bc_tile_head *head, bc_err *err)
 
 bc_status bc_remedy_of_all(bc_remedy *r, bc_err *err)
 {
+  r->needed = true;
   memcpy(r->from, r->all, r->n_sources);
   return make_texts(r, r->any_compact, err);
 }
 
-bc_status bc_remedy_none(bc_remedy *r, bc_err *err)
+void bc_remedy_none(bc_remedy *r)
 {
-  r->n_ingests = 0;
-  return set_texts(r, "", "", err);
+  r->source = r->command = "";
+  r->files = 0;
 }

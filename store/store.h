@@ -93,7 +93,8 @@ typedef struct bc_damage {
   const char *source; /* name of the first file it came from; "" when unknown */
   /* "bctool ingest netcdf STORE FILE.. --mend": brings the values back; "" when unknown */
   const char *command;
-  uint32_t command_of; /* not 0: the finding of this segment, told before, has the command for this one too */
+  uint32_t command_number; /* of a long one, else 0; told a second time, command is "": it is the one of that
+                              number */
 } bc_damage;
 typedef struct bc_verify_report {
   uint64_t segments, tiles, bytes; /* looked at */

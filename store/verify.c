@@ -24,10 +24,10 @@ typedef struct check {
   bc_buf what;
   bc_remedy remedy;
   struct { /* long commands, the latest of them */
-    uint64_t hash;
-    uint32_t segment;
-  } told[16];
-  size_t n_told;
+    uint64_t files;
+    uint32_t number;
+  } told[64];
+  uint32_t n_told;
 } check;
 
 static bc_status cancelled(const check *c, bc_err *err)
@@ -40,39 +40,46 @@ static bc_status cancelled(const check *c, bc_err *err)
 /* ---- telling ---- */
 
 static const char k_unlisted[] =
-    "which files it came from is not known; to mend it, ingest all files again with "
-    "--mend, the latest first, then run bctool compact";
+    "which files it came from is not known; to mend it, ingest all files again in one "
+    "command with --mend, in the order in which they came, then run bctool compact";
 
-/* The segment at whose finding the same files were told already, or 0. A segment may have been the only
- * source of thousands of tiles, and thousands of files its sources. */
-static uint32_t told_before(check *c, uint32_t segment)
+/* A segment may have been the only source of thousands of tiles, and thousands of files its sources: a long
+ * command has a number, by which it is told the second time. False when it is told now. */
+static bool told_before(check *c, bc_damage *d)
 {
-  const bc_remedy *r = &c->remedy;
-  if (r->n_ingests < LONG_COMMAND || segment == 0) return 0;
-  const uint64_t hash = bc_hash64(bc_remedy_command(r), r->n_ingests);
-  for (size_t i = 0; i < BC_MIN(c->n_told, BC_ARRAY_LEN(c->told)); i++)
-    if (c->told[i].hash == hash) return c->told[i].segment;
+  const uint64_t files = c->remedy.files;
+  if (files == 0 || strlen(d->command) < LONG_COMMAND) return false;
+  for (uint32_t i = 0; i < BC_MIN(c->n_told, (uint32_t)BC_ARRAY_LEN(c->told)); i++)
+    if (c->told[i].files == files) {
+      d->command_number = c->told[i].number;
+      return true;
+    }
   const size_t at = c->n_told++ % BC_ARRAY_LEN(c->told);
-  c->told[at].hash = hash;
-  c->told[at].segment = segment;
-  return 0;
+  c->told[at].files = files;
+  d->command_number = c->told[at].number = c->n_told;
+  return false;
+}
+
+static bc_status put_remedy(check *c, bc_damage *d, bc_err *err)
+{
+  if (told_before(c, d)) {
+    d->command = "";
+    return bc_buf_printf(&c->what, err, "; to mend it: command %" PRIu32 ", above", d->command_number);
+  }
+  if (d->command[0] == '\0') return BC_OK;
+  if (d->command_number == 0) return bc_buf_printf(&c->what, err, "; to mend it: %s", d->command);
+  return bc_buf_printf(&c->what, err, "; to mend it (command %" PRIu32 "): %s", d->command_number,
+                       d->command);
 }
 
 /* The remedy was found before. */
-static bc_status tell(check *c, bc_damage *d, const char *where, const char *why, bc_err *err)
+static bc_status tell(check *c, bc_damage *d, const char *what, const char *why, bc_err *err)
 {
   d->source = bc_remedy_source(&c->remedy);
   d->command = bc_remedy_command(&c->remedy);
-  d->command_of = told_before(c, d->segment);
   c->what.n = 0;
-  BC_RET(bc_buf_printf(&c->what, err, "%s%s%s", where, where[0] != '\0' && why[0] != '\0' ? ": " : "", why));
-  if (d->command_of != 0) {
-    d->command = "";
-    BC_RET(bc_buf_printf(&c->what, err, "; to mend it: the command for segment %" PRIu32 ", above",
-                         d->command_of));
-  } else if (d->command[0] != '\0') {
-    BC_RET(bc_buf_printf(&c->what, err, "; to mend it: %s", d->command));
-  }
+  BC_RET(bc_buf_printf(&c->what, err, "%s%s%s", what, what[0] != '\0' && why[0] != '\0' ? ": " : "", why));
+  BC_RET(put_remedy(c, d, err));
   BC_RET(bc_buf_put(&c->what, "", 1, err));
   d->what = (const char *)c->what.p;
   c->report->damaged++;
@@ -80,19 +87,25 @@ static bc_status tell(check *c, bc_damage *d, const char *where, const char *why
   return BC_OK;
 }
 
-/* A finding about a whole file: what it held comes back with the sources it came from. */
-static bc_status tell_segment(check *c, bc_damage *d, const char *why, bool known, bc_err *err)
+/* Values are lost, and no command is known that brings them back. */
+static bool lacks_remedy(const check *c)
+{
+  return c->remedy.needed && bc_remedy_command(&c->remedy)[0] == '\0';
+}
+
+/* A finding about a whole file: what it held comes back with the sources it came from. known: by the index.
+ */
+static bc_status tell_segment(check *c, bc_damage *d, const char *what, bool known, bc_err *err)
 {
   BC_RET(bc_remedy_of_segment(&c->remedy, d->segment, err));
-  const bool lacks = known && c->remedy.needed && bc_remedy_command(&c->remedy)[0] == '\0';
-  return tell(c, d, why, lacks ? k_unlisted : "", err);
+  return tell(c, d, what, known && lacks_remedy(c) ? k_unlisted : "", err);
 }
 
 /* After the findings, when they name different commands. */
 static bc_status tell_all(check *c, bc_err *err)
 {
   bc_damage d = { .code = BC_E_CORRUPT, .is_summary = true };
-  if (!c->remedy.several || c->snap->st->published || c->found == NULL) return BC_OK;
+  if (!c->remedy.several || c->remedy.unlisted || c->snap->st->published || c->found == NULL) return BC_OK;
   BC_RET(bc_remedy_of_all(&c->remedy, err));
   c->what.n = 0;
   d.source = bc_remedy_source(&c->remedy);
@@ -107,7 +120,7 @@ static bc_status tell_all(check *c, bc_err *err)
 static bc_status tell_index(check *c, const bc_err *e, bc_err *err)
 {
   bc_damage d = { .code = e->code };
-  BC_RET(bc_remedy_none(&c->remedy, err));
+  bc_remedy_none(&c->remedy);
   return tell(c, &d, "", e->msg, err);
 }
 
@@ -249,7 +262,7 @@ static bc_status tell_tile(check *c, bc_damage *d, const bc_tile_key *key, const
   if (head == NULL) {
     d->segment = rec->head_segment;
     BC_RET(bc_remedy_of_lost_tile(&c->remedy, rec->head_segment, err));
-    return tell(c, d, "", why->msg, err);
+    return tell(c, d, why->msg, lacks_remedy(c) ? k_unlisted : "", err);
   }
   BC_RET(bc_remedy_of_tile(&c->remedy, head, err));
   return tell(c, d, bc_snapshot_tile_text(c->snap, key, where, sizeof where), why->msg, err);

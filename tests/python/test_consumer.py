@@ -111,3 +111,18 @@ def test_exported_symbols_are_the_public_api(prefix):
 def test_no_build_folder_in_what_is_installed(prefix):
     for p in [*prefix.rglob("*.pc"), *prefix.rglob("*.cmake"), *headers(prefix)]:
         assert str(ROOT) not in pathlib.Path(p).read_text(), p
+
+
+def test_little_address_space(bct, mkcube, prefix, tmp_path):
+    """As schedulers limit it. The second file overlaps the first: it is compared before it is stored."""
+    files = [mkcube(tmp_path / f"{i}.nc", "--var", "t2m", "--bbox", "0,50,2,52", "--from", f"2019-03-0{i}", "--to",
+                    f"2019-03-0{i + 1}") for i in (1, 2)]
+    def run(*args):
+        words = [prefix / "bin" / "bctool", *args]
+        return call("sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh", *words)
+    run("create", tmp_path / "s.bcube")
+    run("ingest", "netcdf", tmp_path / "s.bcube", files[0], "--memory", "64M")
+    run("ingest", "netcdf", tmp_path / "s.bcube", files[1], "--memory", "64M")
+    run("query", tmp_path / "s.bcube", "--var", "t2m", "-o", tmp_path / "x.npy")
+    run("verify", tmp_path / "s.bcube", "--full")
+    assert np.load(tmp_path / "x.npy").shape == (72, 9, 9)

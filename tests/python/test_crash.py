@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+import netCDF4
 import numpy as np
 import pytest
 from conftest import LONG, ROOT, Cube, assert_same, real, same_bits
@@ -137,6 +138,35 @@ def overlapping(mkcube, tmp_path_factory):
     return (mkcube(folder / "a.nc", *small, "--from", "2019-03-01", "--to", "2019-03-03"),
             mkcube(folder / "b.nc", *small, "--from", "2019-03-03", "--to", "2019-03-04"),
             mkcube(folder / "c.nc", *small, "--from", "2019-03-03", "--to", "2019-03-04", "--seed", "2"))
+
+
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("why", ["units", "levels"])
+def test_a_refused_file_takes_nothing_from_those_before_it(bct, mkcube, tmp_path, at, why):
+    """None of them is in the store yet when the next is looked at."""
+    days = [f"2019-03-0{d}" for d in range(1, 5)]
+    files = [mkcube(tmp_path / f"{d}.nc", "--var", "t2m,msl", "--bbox", "0,50,2,52", "--step", "6h", "--from", d, "--to", d)
+             for d in days]
+    if why == "levels":
+        files[at] = mkcube(tmp_path / "odd.nc", "--var", "t", "--bbox", "0,50,2,52", "--level", "850",
+                           "--from", "2019-03-09T00", "--to", "2019-03-09T00")
+    with netCDF4.Dataset(files[at], "r+") as f:
+        if why == "units":
+            f["t2m"].units = "degC"
+        else:
+            f.renameVariable("t", "msl")
+            f["msl"].units = "Pa"
+            f["msl"].standard_name = "air_pressure_at_mean_sea_level"
+    store = bct.create(tmp_path / "s.bcube")
+    bct.run("ingest", "netcdf", store, *files, "--keep-going", code=2)
+    want = bct.create(tmp_path / "want.bcube")
+    bct.ingest(want, *files[:at], *files[at + 1:])
+    for v in ("t2m", "msl"):
+        assert same_bits(bct.npy(store, "--var", v), bct.npy(want, "--var", v)), v
+    stopped = bct.create(tmp_path / "stopped.bcube")
+    bct.run("ingest", "netcdf", stopped, *files, code=2)
+    for v in ("t2m", "msl"):
+        assert same_bits(bct.npy(stopped, "--var", v), bct.npy(want, "--var", v, "--time", f"../{days[at - 1]}")), v
 
 
 def test_equal_overlap_adds_only_what_is_new(bct, overlapping, tmp_path):

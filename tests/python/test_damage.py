@@ -5,7 +5,10 @@ import random
 import shlex
 import shutil
 import struct
+import subprocess
+import time
 
+import lmdb
 import numpy as np
 import pytest
 from biocube_reader import Store
@@ -61,15 +64,13 @@ def mend_at_once(bct, store):
     """Types the one command that mends all that was found, line by line as it is printed."""
     said = bct.run("verify", store.name, "--full", code=3, cwd=store.parent).stdout.decode().splitlines()
     last = said[-1]
-    several = len({line.partition("to mend it: ")[2].partition(" && bctool compact")[0] for line in said[:-1]}) > 1
     if last.startswith("to mend all of it: "):
-        assert several
         report = json.loads(bct.run("verify", store.name, "--full", "--json", code=3, cwd=store.parent).stdout)
         assert report["command"] == last.partition(": ")[2]
         assert report["damaged"] == len(said) - 1 == len(report["damages"])
     else:
         last = said[0]
-        assert not several
+        assert len({d["command"].partition(" && bctool compact")[0] for d in findings(bct, store)}) == 1
     for command in last.partition("to mend ")[2].partition(": ")[2].split(" && "):
         bct.run(*shlex.split(command)[1:], cwd=store.parent)
     bct.run("verify", store.name, "--full", cwd=store.parent)
@@ -447,22 +448,146 @@ def test_many_lost_segments_each_have_their_own_file_named(bct, mkcube, tmp_path
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
 
 
+def daily_files(mkcube, folder, months):
+    """Of long names: a command that names a month of them is long."""
+    return [mkcube(folder / f"{'x' * 40}{month:02d}{day:02d}.nc", "--var", "t2m", *AREA, "--step", "6h", "--seed", str(day),
+                   "--from", f"2019-{month:02d}-{day:02d}T00", "--to", f"2019-{month:02d}-{day:02d}T18")
+            for month in months for day in range(1, 25)]
+
+
 def test_a_long_command_is_told_once(bct, mkcube, tmp_path):
     store = bct.create(tmp_path / "s.bcube", "--cell", "8")
-    files = [mkcube(tmp_path / f"{'x' * 40}{day:02d}.nc", "--var", "t2m", *AREA, "--step", "6h", "--seed", str(day),
-                    "--from", f"2019-03-{day:02d}T00", "--to", f"2019-03-{day:02d}T18") for day in range(1, 25)]
-    bct.ingest(store, *files)
+    bct.ingest(store, *daily_files(mkcube, tmp_path, [3]))
     want = bct.npy(store, "--var", "t2m")
-    (store / "segments" / "0000000001.seg").unlink()
+    bct.run("publish", store, tmp_path / "p.bcube")
+    for path in (store, tmp_path / "p.bcube"):
+        (path / "segments").chmod(0o755)
+        (path / "segments" / "0000000001.seg").unlink()
     first, *rest = findings(bct, store)
-    assert first["command"].count(".nc") == 24 and "command_of_segment" not in first
+    assert first["command"].count(".nc") == 24 and first["command_number"] == 1
     assert len(rest) > 3
     for d in rest:
-        assert d["command"] == "" and d["command_of_segment"] == 1 and "command for segment 1, above" in d["what"]
+        assert d["command"] == "" and d["command_number"] == 1 and d["what"].endswith("to mend it: command 1, above")
+    for d in findings(bct, tmp_path / "p.bcube"):
+        assert d["command"] == "bctool publish, from the store that it is a copy of" and "command_number" not in d
     for command in first["command"].split(" && "):
         bct.run(*shlex.split(command)[1:], cwd=tmp_path)
     bct.run("verify", store, "--full")
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_long_commands_of_one_segment_are_told_apart(bct, mkcube, tmp_path):
+    store = bct.create(tmp_path / "s.bcube", "--cell", "8")
+    bct.ingest(store, *daily_files(mkcube, tmp_path, [3, 4]))
+    want = bct.npy(store, "--var", "t2m")
+    for _, _, path, offset, stored, *_ in places(store):
+        flip(path, offset + stored // 2)
+    found = [d for d in findings(bct, store) if d.get("name")]
+    told = {d["command_number"]: d["command"] for d in found if d["command"]}
+    assert sorted(told) == [1, 2]
+    for d in found:
+        month = d["time"][5:7]
+        files = [w for w in shlex.split(told[d["command_number"]]) if w.endswith(".nc")]
+        assert len(files) == 24 and all(f[-7:-5] == month for f in files), d
+    mend_at_once(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_a_dead_file_and_a_damaged_block_have_one_command(bct, mkcube, tmp_path):
+    """The first wants compact alone, the second an ingest."""
+    store, want = two_files(bct, mkcube, tmp_path, ("2019-03-01", "2019-03-02"), ("2019-03-01", "2019-03-02"))
+    _, _, path, offset, stored, *_ = next(iter(places(store)))
+    assert path.name == "0000000002.seg"
+    flip(path, offset + stored // 2)
+    (store / "segments" / "0000000001.seg").unlink()
+    mend_at_once(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+@pytest.mark.parametrize("lost", [[1], [3], [1, 2, 3]])
+def test_segments_whose_files_are_not_known(bct, mkcube, tmp_path, lost):
+    """As in an index of the first day. Old values must not take the place of those that replaced them."""
+    store = four_files(bct, mkcube, tmp_path)
+    want = bct.npy(store, "--var", "t2m")
+    with lmdb.open(str(store / "index"), max_dbs=16) as env, env.begin(write=True) as txn:
+        table = env.open_db(b"segments", txn, create=False)
+        for key, value in list(txn.cursor(table)):
+            txn.put(key, value[:8], db=table)
+    for number in lost:
+        (store / "segments" / f"{number:010d}.seg").unlink()
+    said = bct.run("verify", store.name, code=3, cwd=tmp_path).stdout.decode()
+    assert said.count("in one command with --mend, in the order in which they came") == len(lost)
+    assert "bctool ingest" not in said and "mend all of it" not in said
+    bct.ingest(store, *[tmp_path / f"{n}.nc" for n in (1, 2)], args=["--mend"])  # not all of them
+    bct.run("compact", store, code=None)
+    out = tmp_path / "x.npy"
+    bct.run("query", store, "--var", "t2m", "--skip-damaged", "-o", out, code=None)
+    got = np.load(out)
+    assert same_bits(np.where(np.isnan(got), want, got), want), "nothing but values in force, or missing ones"
+    bct.ingest(store, *[tmp_path / f"{n}.nc" for n in (1, 2, 3, 4)], args=["--mend"])
+    bct.run("compact", store, code=None)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+@pytest.mark.parametrize("part", [["--time", "2019-03-01"], ["--bbox", "0,40,1,41"]])
+@pytest.mark.parametrize("how", ["lost", "blocks"])
+def test_mending_part_of_a_file_forgets_nothing_of_the_rest(bct, mkcube, tmp_path, part, how):
+    store = bct.create(tmp_path / "s.bcube", "--cell", "8")
+    file = mkcube(tmp_path / "1.nc", "--var", "t2m", *AREA, "--from", "2019-03-01", "--to", "2019-03-05", "--step", "3h")
+    bct.ingest(store, file)
+    want = bct.npy(store, "--var", "t2m")
+    for _, _, path, offset, stored, *_ in list(places(store)):
+        if how == "blocks":
+            flip(path, offset + stored // 2)
+        elif path.exists():
+            path.unlink()
+    bct.ingest(store, file, args=["--mend", *part])
+    bct.run("verify", store, "--full", code=3)
+    out = tmp_path / "x.npy"
+    bct.run("query", store, "--var", "t2m", "--bbox", AREA[1], "--skip-damaged", "-o", out)
+    got = np.load(out)
+    assert got.shape == want.shape and same_bits(np.where(np.isnan(got), want, got), want)
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    bct.run("verify", store, "--full")
+
+
+def test_mending_killed_between_two_commits_forgets_nothing(bct, mkcube, tmp_path):
+    """A file larger than memory is committed in parts; what is to come must stay known as lost."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "64")
+    file = mkcube(tmp_path / "1.nc", "--var", "t2m,u10", "--bbox", "0,30,40,60", "--from", "2019-03-01", "--to", "2019-03-20")
+    bct.ingest(store, file)
+    want = {v: bct.npy(store, "--var", v) for v in ("t2m", "u10")}
+    for path in list((store / "segments").glob("*.seg")):
+        path.unlink()
+    args = [bct.path, "ingest", "netcdf", str(store), str(file), "--mend", "--memory", "32M", "-q"]
+    parts, clean = 0, 0
+    for i in range(200 if LONG else 40):
+        copy = tmp_path / "copy.bcube"
+        shutil.copytree(store, copy)
+        args[3] = str(copy)
+        run = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while run.poll() is None and not list((copy / "segments").glob("*.seg")):
+            time.sleep(0.002)  # until the first commit
+        time.sleep(0.01 * (i % 20))
+        run.kill()
+        run.communicate()
+        ended = bct.run("verify", copy, "--full", code=None).returncode
+        parts += ended == 3
+        clean += ended == 0
+        if ended == 0:
+            for v in want:
+                assert same_bits(bct.npy(copy, "--var", v), want[v]), f"{i}: {v} lacks values, and nothing says so"
+        if i >= 4:
+            shutil.rmtree(copy)
+            continue  # finished only a few times: that takes a while
+        bct.run(*args[1:])
+        for v in want:
+            assert same_bits(bct.npy(copy, "--var", v), want[v]), (i, v)
+        bct.run("compact", copy)
+        bct.run("verify", copy, "--full")
+        shutil.rmtree(copy)
+    assert parts > 3, (parts, clean)
 
 
 def test_queries_beside_and_over_damage(bct, made, store):

@@ -68,7 +68,7 @@ static void json_damage(void *ctx, const bc_damage *d)
   }
   bc_json_str(j, "source", d->source);
   bc_json_str(j, "command", d->command);
-  if (d->command_of != 0) bc_json_uint(j, "command_of_segment", d->command_of);
+  if (d->command_number != 0) bc_json_uint(j, "command_number", d->command_number);
   bc_json_end(j);
 }
 
@@ -93,10 +93,14 @@ static void say_report(const bc_verify_report *r, bool full)
 {
   char bytes[BCT_TEXT_MAX], segments[BCT_TEXT_MAX], tiles[BCT_TEXT_MAX], orphans[BCT_TEXT_MAX];
 
-  bct_say("%s check: %s, %s, %s looked at: %llu damaged%s", full ? "full" : "quick",
-          bct_text_count(segments, r->segments, "segment"), bct_text_count(tiles, r->tiles, "tile"),
-          bct_text_bytes(bytes, r->bytes), (unsigned long long)r->damaged,
-          full || r->damaged > 0 ? "" : " (values were not read: see --full)");
+  if (full)
+    bct_say("full check: %s, %s, %s looked at: %llu damaged",
+            bct_text_count(segments, r->segments, "segment"), bct_text_count(tiles, r->tiles, "tile"),
+            bct_text_bytes(bytes, r->bytes), (unsigned long long)r->damaged);
+  else
+    bct_say("quick check: index and %s looked at: %llu damaged%s",
+            bct_text_count(segments, r->segments, "segment"), (unsigned long long)r->damaged,
+            r->damaged > 0 ? "" : " (values were not read: see --full)");
   if (r->orphans > 0)
     bct_say("note: the index does not know of %s: a run was interrupted there, or the index is older. The "
             "next ingest "
