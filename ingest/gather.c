@@ -166,6 +166,12 @@ bc_status bc_gather_given(bc_gather *g, uint32_t source, bc_err *err)
   return bc_given_add(&g->given, source, err);
 }
 
+bool bc_gather_owes(const bc_gather *g, uint32_t *source)
+{
+  *source = g->given.owed - 1;
+  return g->given.owed > 0;
+}
+
 bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err)
 {
   bc_gather_buffer *b = find(g, p);

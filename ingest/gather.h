@@ -56,6 +56,9 @@ void bc_gather_forget(bc_gather *g, uint32_t source);
 /* To mend: all of this source was added, with the options with which it came in. What was lost of it and did
  * not come back is not to be had any more. */
 bc_status bc_gather_given(bc_gather *g, uint32_t source, bc_err *err) BC_MUST_CHECK;
+/* To mend: the latest source that was not given, although values of older ones were taken for what it may
+ * have held. False when there is none. */
+bool bc_gather_owes(const bc_gather *g, uint32_t *source);
 uint64_t bc_gather_bytes(const bc_gather *g);
 
 /* Encode all, hand all to the writer, become empty. Steps that are stored already with equal values are left

@@ -53,6 +53,8 @@ typedef struct bc_given {
   size_t n, n_slots; /* a power of two */
   bc_tile_key *left;
   size_t n_left, cap_left;
+  uint32_t
+      owed; /* the latest source that was not, although older ones spoke for what it may have held, + 1 */
 } bc_given;
 
 bool bc_given_has(const bc_given *g, uint32_t id);

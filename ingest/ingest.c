@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ingest/file_plan.h"
@@ -78,10 +79,24 @@ out:
   return st;
 }
 
-static bc_status identify(const run *r, const char *path, bc_source_rec *rec, bc_err *err)
+/* A file of the list, in the order in which it is gone through. */
+typedef struct turn {
+  size_t at;  /* in the list */
+  int64_t id; /* of the source that it is, to mend; -1: of none, or it cannot be read */
+  bool hashed;
+  uint8_t hash[16];
+  uint64_t bytes;
+} turn;
+
+static bc_status identify(const run *r, const char *path, const turn *known, bc_source_rec *rec, bc_err *err)
 {
   memset(rec, 0, sizeof *rec);
-  BC_RET(hash_file(path, rec, err));
+  if (known->hashed) {
+    memcpy(rec->hash, known->hash, sizeof rec->hash);
+    rec->bytes = known->bytes;
+  } else {
+    BC_RET(hash_file(path, rec, err));
+  }
   rec->ingested = bc_os_now();
   (void)bc_copy_text(rec->name, sizeof rec->name, base_name(path));
   (void)bc_copy_text(rec->request, sizeof rec->request, r->c.request);
@@ -397,11 +412,11 @@ out:
   return st;
 }
 
-static bc_status ingest_file(run *r, const char *path, const char *next_path, bc_err *err)
+static bc_status ingest_file(run *r, const char *path, const char *next_path, const turn *t, bc_err *err)
 {
   bc_source_rec rec, have;
   bc_file_plan p;
-  BC_RET(identify(r, path, &rec, err));
+  BC_RET(identify(r, path, t, &rec, err));
   const bc_status known = bc_writer_find_source(r->w, &rec, &have, err);
   if (known != BC_OK && known != BC_E_NOTFOUND) return known;
   if (known == BC_OK && have.done && !r->c.o->replace && !r->c.o->mend) {
@@ -444,19 +459,45 @@ out:
 
 /* ---- all files ---- */
 
-static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *err)
+static int latest_first(const void *a, const void *b)
+{
+  const turn *x = a, *y = b;
+  if (x->id != y->id) return x->id < y->id ? 1 : -1;
+  return x->at < y->at ? 1 : -1;
+}
+
+/* To mend, the file that came last goes first, in whatever order they are given: its values were in force
+ * where files replaced those of one another. A file that cannot be read is refused when its turn comes. */
+static bc_status rank(run *r, const char *const *paths, turn *turns, size_t n, bc_err *err)
+{
+  for (size_t i = 0; i < n; i++) {
+    bc_source_rec rec, have;
+    if (identify(r, paths[i], &turns[i], &rec, NULL) != BC_OK) continue;
+    BC_RET(check_cancelled(r, err));
+    turns[i].hashed = true;
+    turns[i].bytes = rec.bytes;
+    memcpy(turns[i].hash, rec.hash, sizeof rec.hash);
+    bc_status st = bc_writer_find_source(r->w, &rec, &have, err);
+    if (st == BC_E_NOTFOUND) st = bc_writer_find_file(r->w, rec.hash, &have, err);
+    if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+    if (st == BC_OK) turns[i].id = have.id;
+  }
+  qsort(turns, n, sizeof *turns, latest_first);
+  return BC_OK;
+}
+
+static bc_status each_turn(run *r, const char *const *paths, const turn *turns, size_t n, bc_err *err)
 {
   bc_err first = { 0 };
   bc_status refused = BC_OK;
   for (size_t k = 0; k < n; k++) {
-    /* To mend, the last one first: its values were in force where files replaced those of one another. */
-    const size_t i = r->c.o->mend ? n - 1 - k : k;
+    const size_t i = turns[k].at;
     uint64_t bytes = 0;
     (void)!bc_os_file_size(paths[i], &bytes, NULL);
     bc_err e = { 0 };
     const char *next = i + 1 < n ? paths[i + 1] : NULL;
-    const bc_status st =
-        r->c.o->dry_run ? estimate_file(r, paths[i], next, &e) : ingest_file(r, paths[i], next, &e);
+    const bc_status st = r->c.o->dry_run ? estimate_file(r, paths[i], next, &e)
+                                         : ingest_file(r, paths[i], next, &turns[k], &e);
     r->done += bytes;
     if (st == BC_OK) continue;
     r->report->files_refused++;
@@ -470,6 +511,18 @@ static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *e
   }
   if (refused != BC_OK && err != NULL) *err = first;
   return refused;
+}
+
+static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *err)
+{
+  turn *turns = bc_calloc(n + 1, sizeof *turns);
+  if (turns == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory for %zu files", n);
+  for (size_t i = 0; i < n; i++)
+    turns[i] = (turn){ .at = i, .id = -1 };
+  bc_status st = r->c.o->mend && !r->c.o->dry_run && n > 1 ? rank(r, paths, turns, n, err) : BC_OK;
+  if (st == BC_OK) st = each_turn(r, paths, turns, n, err);
+  bc_free(turns);
+  return st;
 }
 
 static bc_status start(run *r, bc_err *err)
@@ -489,6 +542,23 @@ static bc_status start(run *r, bc_err *err)
   if (r->c.o->dry_run) return BC_OK;
   BC_RET(bc_writer_open(r->st, &r->w, err));
   return bc_gather_open(r->st, r->w, &go, &r->g, err);
+}
+
+static void note_owed(const run *r)
+{
+  uint32_t id = 0;
+  bc_source_rec rec;
+  bc_snapshot *s = NULL;
+  if (!bc_gather_owes(r->g, &id) || bc_snapshot_open(r->st, &s, NULL) != BC_OK) return;
+  char *line =
+      bc_snapshot_source(s, id, &rec, NULL) != BC_OK
+          ? NULL
+          : bc_asprintf("what came back may have been replaced by a later file, %s, that was not given now: "
+                        "the latest has to be mended first",
+                        rec.name);
+  if (line != NULL) note(r, line);
+  bc_free(line);
+  bc_snapshot_close(s);
 }
 
 /* Nothing is told to be in that is not. */
@@ -525,6 +595,7 @@ bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t n_path
     const bc_status last = r.failed ? s : commit(&r, s == BC_OK ? err : NULL);
     if (s == BC_OK) s = last;
     if (r.failed) keep_safe(&r);
+    if (s == BC_OK) note_owed(&r);
     if (s == BC_OK && opts->mend && r.report->steps == 0)
       note(&r, "nothing of what is damaged or lost came from these files");
   }

@@ -93,6 +93,16 @@ static bool may_bring(bc_reconciler *r, const bc_segment_rec *seg, uint32_t sour
   return r->conflict != BC_CONFLICT_MEND || (int64_t)source >= latest_not_given(r);
 }
 
+/* Older values were taken for what a later file may have held: worth a word. */
+static void note_owed(bc_reconciler *r, const bc_segment_rec *seg, uint32_t source)
+{
+  for (uint32_t i = seg->n_sources; i-- > 0;) {
+    const uint32_t id = bc_le32(seg->sources.p + 4 * (size_t)i);
+    if (id <= source || id + 1 <= r->given->owed) return;
+    if (!bc_given_has(r->given, id)) r->given->owed = id + 1;
+  }
+}
+
 static bool all_given(const bc_given *given, const uint8_t *sources, uint32_t n)
 {
   bool all = n > 0;
@@ -122,9 +132,12 @@ bc_status bc_claim_tile(bc_reconciler *r, const bc_job *j, bc_rival *t, bool *di
     t->n_given += may ? 1 : 0;
     t->waits = t->waits || (may && bc_is_barred(r, j, s));
     if (r->conflict != BC_CONFLICT_MEND) continue;
+    bool any = false;
     for (uint16_t l = 0; l < j->b->p.n_levels; l++)
       for (uint32_t y = 0; y < j->ny; y++)
-        differs[s] = claim_row(r, j, s, l, y, 0, j->nx, may) || differs[s];
+        any = claim_row(r, j, s, l, y, 0, j->nx, may) || any;
+    differs[s] = any || differs[s];
+    if (any) note_owed(r, &seg, j->b->sources[s]);
   }
   t->foreign = t->n_given == 0;
   return BC_OK;

@@ -204,18 +204,24 @@ static bc_status compare_tile(bc_reconciler *r, const bc_job *j, const bc_tile *
   return BC_OK;
 }
 
+static bool payload_is_damaged(const bc_tile *t)
+{
+  return bc_hash64(t->payload.p, t->payload.n) != t->rec.hash;
+}
+
 /* The same for the second copy of a tile, whose values nobody compares. */
-static void check_second(bc_reconciler *r, const bc_job *j, const bc_tile *first, bool *differs)
+static bool second_is_damaged(bc_reconciler *r, const bc_job *j, const bc_tile *first)
 {
   bc_tile_key key = first->key;
   bc_tile_rec rec;
   bc_tile t;
   key.part |= BC_PART_SECOND;
-  if (j->b->p.layout[1] == BC_LAYOUT_NONE || bc_snapshot_get(r->snap, &key, &rec, NULL) != BC_OK) return;
-  bc_status st = bc_snapshot_tile(r->snap, &key, &rec, &t, NULL);
-  if (st == BC_OK && bc_hash64(t.payload.p, t.payload.n) != rec.hash) st = BC_E_CHECKSUM;
+  if (j->b->p.layout[1] == BC_LAYOUT_NONE || bc_snapshot_get(r->snap, &key, &rec, NULL) != BC_OK)
+    return false;
+  const bc_status st = bc_snapshot_tile(r->snap, &key, &rec, &t, NULL);
+  const bool bad = bc_is_damage(st) || (st == BC_OK && payload_is_damaged(&t));
   bc_tile_close(&t);
-  if (bc_is_damage(st)) bc_claim_steps(r, j, &first->head, differs);
+  return bad;
 }
 
 /* Steps that bring something new: not covered whole by equal values. */
@@ -269,10 +275,13 @@ static bc_status reconcile_job(bc_reconciler *r, bc_job *j, bc_err *err)
     }
     BC_TRY(st);
     r->changes = false;
+    /* Also where no step of this job lies: what can be read of the tile is written anew by all of its files,
+     * in as many jobs as that takes, and then it goes. */
+    r->tiles[i].lost = bc_passes_damage(r) && second_is_damaged(r, j, &t);
+    if (r->conflict == BC_CONFLICT_MEND) r->tiles[i].lost = r->tiles[i].lost || payload_is_damaged(&t);
     st = compare_tile(r, j, &t, differs, &r->tiles[i].lost, err);
     r->tiles[i].foreign = r->conflict == BC_CONFLICT_MEND && r->tiles[i].lost && !bc_job_any_from(j, &t.head);
     if (st == BC_OK && r->changes && !r->compare_only) st = reopen_sources(r, &t.head, err);
-    if (st == BC_OK && bc_passes_damage(r)) check_second(r, j, &t, differs);
     bc_tile_close(&t);
     BC_TRY(st);
   }

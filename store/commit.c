@@ -196,15 +196,6 @@ static bc_status drop_gone(apply *a, bc_bytes live, uint64_t *have, bc_err *err)
   return st;
 }
 
-static bc_status add_lost(apply *a, uint32_t id, bc_err *err)
-{
-  bc_segment_rec seg;
-  const bc_status st = bc_txn_segment_get(a->t, id, &seg, err);
-  if (st != BC_E_NOTFOUND) return st;
-  seg = (bc_segment_rec){ .id = id };
-  return bc_txn_segment_put(a->t, &seg, err);
-}
-
 /* A segment that was there when this commit was made, and whose own commit has not come by: it is lost, or
  * damaged. The index remembers it, so that verify goes on telling. */
 static bc_status note_lost(apply *a, const bc_commit_parts *p, bc_err *err)
@@ -217,7 +208,7 @@ static bc_status note_lost(apply *a, const bc_commit_parts *p, bc_err *err)
   if (have == live) return BC_OK;
   for (uint32_t i = 0; i < p->n_live; i++)
     for (uint32_t k = 0; k < bc_live_n(p->live, i); k++)
-      BC_RET(add_lost(a, bc_live_first(p->live, i) + k, err));
+      BC_RET(bc_put_lost_segment(a->t, bc_live_first(p->live, i) + k, err));
   return BC_OK;
 }
 

@@ -70,7 +70,10 @@ bc_status bc_store_compact(bc_store *store, const bc_compact_opts *opts, const b
 {
   bc_status st = BC_OK;
   const bool dry_run = opts != NULL && opts->dry_run;
-  bc_compact_run r = { .c = { .st = store, .progress = progress, .report = report } };
+  bc_compact_run r = { .c = { .st = store,
+                              .progress = progress,
+                              .report = report,
+                              .forget_lost = opts != NULL && opts->forget_lost } };
   uint64_t memory = 0;
   memset(report, 0, sizeof *report);
   BC_TRY(set_limits(&r, opts, &memory, err));
@@ -84,6 +87,7 @@ bc_status bc_store_compact(bc_store *store, const bc_compact_opts *opts, const b
     BC_TRY(bc_compact_run_commit(&r, true, err));
   }
   BC_TRY(report_after(&r, err));
+  report->damaged = BC_MAX(report->damaged, r.c.lost); /* also those that nothing was to be done with */
 out:
   close_run(&r);
   return st;

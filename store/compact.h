@@ -49,9 +49,10 @@ typedef struct bc_seg_state {
       merging;          /* payload bytes that tiles refer to; of these, those of pieces that will be merged */
   uint64_t heads, refs; /* tiles whose head is here; the same, and those whose payload is */
   bool readable;
-  bool broken; /* readable, but its directory is not as it was written */
-  bool moving; /* all its tiles go elsewhere */
-  bool retired;
+  bool broken;  /* readable, but its directory is not as it was written */
+  bool moving;  /* all its tiles go elsewhere */
+  bool unknown; /* the index was made anew without it */
+  bool retired, removed;
 } bc_seg_state;
 
 typedef struct bc_compaction {
@@ -64,6 +65,8 @@ typedef struct bc_compaction {
   uint8_t *moving; /* the same for the writer, by number */
   bc_upkeep upkeep;
   uint64_t moving_bytes; /* files, of moving segments */
+  uint64_t lost;         /* tiles in force in segments that cannot be read */
+  bool forget_lost;
 } bc_compaction;
 
 bc_seg_state *bc_compact_seg(const bc_compaction *c, uint32_t id); /* NULL: none of that number */

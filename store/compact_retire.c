@@ -296,12 +296,13 @@ static void unlink_retired(bc_compaction *c)
 {
   for (size_t i = 0; i < c->n_segs; i++) {
     bc_seg_state *s = &c->segs[i];
-    if (!s->retired || s->file_bytes == 0) continue;
+    if (!s->retired || s->removed) continue;
     bc_err e = { .msg = "" };
     char *path = path_of(c, s->id);
     bc_store_forget(c->st, s->id);
     if (path != NULL && bc_os_exists(path) && bc_os_unlink(path, &e) != BC_OK) bc_compact_note(c, &e);
     bc_free(path);
+    s->removed = true;
     s->file_bytes = 0;
   }
 }
@@ -406,8 +407,8 @@ bc_status bc_compact_leftovers(bc_compaction *c, bc_err *err)
   for (size_t i = 0; i < c->n_segs && l.n > 0; i++) {
     bc_err e = { .msg = "" };
     st = remove_retired_by(&l, &c->segs[i], &e);
-    if (st <= BC_E_CORRUPT && st > BC_E_IO) { /* verify will say more of it */
-      bc_compact_note(c, &e);
+    if (st == BC_E_NOTFOUND || bc_is_damage(st)) { /* verify will say more of it */
+      if (st != BC_E_NOTFOUND) bc_compact_note(c, &e);
       st = BC_OK;
     } else if (st != BC_OK && err != NULL) {
       *err = e;

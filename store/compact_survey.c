@@ -18,7 +18,7 @@ static bc_status add_segment(void *ctx, bc_bytes key, bc_bytes value, bool *stop
   (void)stop;
   bc_segment_rec seg;
   BC_RET(bc_segment_rec_get(key, value, &seg, err));
-  c->segs[c->n_segs++] = (bc_seg_state){ .id = seg.id, .file_bytes = seg.bytes };
+  c->segs[c->n_segs++] = (bc_seg_state){ .id = seg.id, .file_bytes = seg.bytes, .unknown = seg.bytes == 0 };
   return BC_OK;
 }
 
@@ -40,6 +40,7 @@ static bc_status measure(bc_compaction *c, bc_seg_state *s, bc_err *err)
     if (err != NULL) *err = e;
     return st;
   }
+  if (s->unknown) return BC_OK;
   if (st == BC_E_NOTFOUND) (void)BC_FAIL(&e, st, "segment %" PRIu32 " has no file any more", s->id);
   bc_compact_note(c, &e); /* what is lost with it is told tile by tile */
   return BC_OK;
@@ -202,13 +203,27 @@ static void move_segment(bc_compact_run *r, bc_seg_state *s)
   r->c.report->rewritten++;
 }
 
+/* Of one that the index was made without nobody knows what it held: it is forgotten only when that is asked
+ * for. */
+static bool stays_known(const bc_compact_run *r, const bc_seg_state *s)
+{
+  bc_err e = { .msg = "" };
+  if (!s->unknown || r->c.forget_lost) return false;
+  (void)BC_FAIL(&e, BC_E_CORRUPT,
+                "segment %" PRIu32 " is lost, and what it held is not known: bctool verify says what to do",
+                s->id);
+  bc_compact_note(&r->c, &e);
+  return true;
+}
+
 void bc_compact_choose(bc_compact_run *r)
 {
   size_t small = 0;
   bool any = r->any_merge;
   for (size_t i = 0; i < r->c.n_segs; i++) {
     bc_seg_state *s = &r->c.segs[i];
-    if (!s->readable && s->refs > 0) continue;
+    if (!s->readable) r->c.lost += s->refs;
+    if (stays_known(r, s) || (!s->readable && s->refs > 0)) continue;
     if (!s->readable || s->broken || is_wasteful(s)) { /* what is damaged goes once nobody needs it */
       move_segment(r, s);
       any = true;
@@ -219,7 +234,7 @@ void bc_compact_choose(bc_compact_run *r)
   if (small + (any ? 1 : 0) < 2) return;
   for (size_t i = 0; i < r->c.n_segs; i++) {
     bc_seg_state *s = &r->c.segs[i];
-    if (s->readable && !s->moving && is_small(r, s)) move_segment(r, s);
+    if (s->readable && !s->moving && is_small(r, s) && (!s->unknown || r->c.forget_lost)) move_segment(r, s);
   }
 }
 

@@ -79,7 +79,23 @@ static bc_status apply_one(bc_index *ix, const bc_store *st, uint32_t id, bc_rei
   return s;
 }
 
-static bc_status apply_all(bc_index *ix, bc_store *st, const bc_progress *progress,
+/* A segment that is passed over is remembered, so that verify goes on telling. A stray file may have a number
+ * far away. */
+static bc_status remember(bc_index *ix, uint32_t id, size_t n_files, bc_err *err)
+{
+  uint64_t next = 0;
+  bc_txn *t = NULL;
+  BC_RET(bc_txn_begin(ix, true, &t, err));
+  bc_status s = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
+  if (s == BC_OK && id < next + n_files) s = bc_put_lost_segment(t, id, err);
+  if (s == BC_OK)
+    s = bc_txn_commit(t, err);
+  else
+    bc_txn_abort(t);
+  return s;
+}
+
+static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const bc_progress *progress,
                            void (*skipped)(void *, const char *), void *ctx, bc_reindex_report *report,
                            bc_err *err)
 {
@@ -96,14 +112,14 @@ static bc_status apply_all(bc_index *ix, bc_store *st, const bc_progress *progre
     if (s <= BC_E_CORRUPT && s > BC_E_IO) { /* a damaged segment: what the others hold is saved */
       report->damaged++;
       if (skipped != NULL) skipped(ctx, e.msg);
-      s = BC_OK;
+      s = remember(ix, ids[i], n, err);
     } else if (s != BC_OK && s != BC_E_CANCELLED && err != NULL) {
       *err = e;
     }
     if (progress != NULL && progress->tick != NULL) progress->tick(progress->ctx, i + 1, n, "reindex");
   }
   bc_free(ids);
-  if (s == BC_OK && n > 0 && report->segments == 0)
+  if (s == BC_OK && n > 0 && report->segments == 0 && !may_be_empty)
     s = BC_FAIL(
         err, BC_E_CORRUPT,
         "none of its %zu segments can be read, or all belong to another store: an index made of them would "
@@ -161,6 +177,16 @@ static bc_index *open_whole(const char *folder, bc_txn **t)
   bc_txn_abort(txn);
   bc_index_close(ix);
   return NULL;
+}
+
+static bool is_whole(const char *folder)
+{
+  bc_txn *t = NULL;
+  bc_index *ix = open_whole(folder, &t);
+  if (ix == NULL) return false;
+  bc_txn_abort(t);
+  bc_index_close(ix);
+  return true;
 }
 
 /* A segment of the old index that the new one does not have: lost, unless a later commit has retired it. */
@@ -265,7 +291,7 @@ static bc_status rebuild(bc_store *store, const char *fresh, const char *old, co
   BC_TRY(bc_os_mkdir(fresh, err));
   BC_TRY(bc_index_init(fresh, store->uuid, &store->grid, err));
   BC_TRY(bc_index_open(fresh, BC_INDEX_WRITE, &ix, err));
-  BC_TRY(apply_all(ix, store, progress, skipped, ctx, report, err));
+  BC_TRY(apply_all(ix, store, !is_whole(index), progress, skipped, ctx, report, err));
   BC_TRY(count_missing(ix, index, &(missing){ .st = store, .skipped = skipped, .ctx = ctx, .report = report },
                        err));
   BC_TRY(fill_gaps(ix, err));

@@ -114,3 +114,15 @@ void bc_usage_add(bc_usage *u, const bc_tile_rec *r, int64_t t_first, int64_t t_
   u->sum += r->sum;
   u->sumsq += r->sumsq;
 }
+
+bc_status bc_put_lost_segment(bc_txn *t, uint32_t id, bc_err *err)
+{
+  uint64_t next = 0;
+  bc_segment_rec seg;
+  const bc_status st = bc_txn_segment_get(t, id, &seg, err);
+  if (st != BC_E_NOTFOUND) return st;
+  seg = (bc_segment_rec){ .id = id };
+  BC_RET(bc_txn_segment_put(t, &seg, err));
+  BC_RET(bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err));
+  return next > id ? BC_OK : bc_meta_put(t, BC_META_NEXT_SEGMENT, (uint64_t)id + 1, err);
+}

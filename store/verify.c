@@ -28,6 +28,8 @@ typedef struct check {
     uint32_t number;
   } told[64];
   uint32_t n_told;
+  bool is_behind; /* a segment of the index went by one */
+  bc_buf retired; /* le32 numbers, by a commit that the index does not know yet */
 } check;
 
 static bc_status cancelled(const check *c, bc_err *err)
@@ -39,6 +41,10 @@ static bc_status cancelled(const check *c, bc_err *err)
 
 /* ---- telling ---- */
 
+static const char k_without[] = ", and the index was made anew without it";
+static const char k_unknown[] =
+    "What it held is not certain: ingest all files again with --replace, in the order in "
+    "which they came, then run bctool compact --forget-lost";
 static const char k_unlisted[] =
     "which files it came from is not known; to mend it, ingest all files again in one "
     "command with --mend, in the order in which they came, then run bctool compact";
@@ -126,9 +132,13 @@ static bc_status tell_index(check *c, const bc_err *e, bc_err *err)
 
 /* ---- segments ---- */
 
-static const char k_unknown[] =
-    ", and the index was made anew without it. What it held is not certain: ingest all files again with "
-    "--replace, in the order in which they came, then run bctool compact";
+static bool is_retired(const check *c, uint32_t id)
+{
+  bool any = false;
+  for (size_t i = 0; i < c->retired.n && !any; i += 4)
+    any = bc_le32(c->retired.p + i) == id;
+  return any;
+}
 
 static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
 {
@@ -136,7 +146,7 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
   bc_status st = BC_OK;
   bc_segment *seg = NULL;
   bc_err e = { .msg = "" };
-  char what[400];
+  char what[2 * sizeof e.msg];
   (void)stop;
   BC_RET(cancelled(c, err));
   bc_segment_rec rec;
@@ -147,9 +157,20 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
   if (d.code == BC_E_NOMEM) return BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
   if (d.code == BC_E_NOTFOUND && bc_snapshot_is_retired(c->snap, d.segment))
     return BC_OK; /* compacted meanwhile */
+  if (d.code == BC_E_NOTFOUND && is_retired(c, d.segment)) {
+    (void)snprintf(what, sizeof what,
+                   "segment %" PRIu32
+                   ": its file was removed by a commit that the index does not know: run bctool "
+                   "reindex %s",
+                   d.segment, c->st->path);
+    d.code = BC_E_CORRUPT;
+    bc_remedy_none(&c->remedy);
+    c->remedy.unlisted = c->is_behind = true;
+    return tell(c, &d, "", what, err);
+  }
   if (d.code == BC_E_NOTFOUND) {
-    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": its file is missing%s", d.segment,
-                   rec.bytes > 0 ? "" : k_unknown);
+    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": its file is missing%s%s%s", d.segment,
+                   rec.bytes > 0 ? "" : k_without, rec.bytes > 0 ? "" : ". ", rec.bytes > 0 ? "" : k_unknown);
     d.code = BC_E_CORRUPT;
     return tell_segment(c, &d, what, rec.bytes > 0, err);
   }
@@ -157,12 +178,17 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
     if (err != NULL) *err = e;
     return d.code;
   }
-  if (d.code != BC_OK) return tell_segment(c, &d, e.msg, rec.bytes > 0, err);
+  if (d.code != BC_OK && rec.bytes == 0) {
+    (void)snprintf(what, sizeof what, "%s%s. %s", e.msg, k_without, k_unknown);
+    return tell_segment(c, &d, what, false, err);
+  }
+  if (d.code != BC_OK) return tell_segment(c, &d, e.msg, true, err);
   if (rec.bytes == 0) {
     (void)snprintf(what, sizeof what,
-                   "segment %" PRIu32 ": the index was made anew without it: run bctool reindex", d.segment);
+                   "segment %" PRIu32 " is there%s. If it is whole again, run bctool reindex %s; if not: %s",
+                   d.segment, k_without, c->st->path, k_unknown);
     d.code = BC_E_CORRUPT;
-    BC_TRY(tell_segment(c, &d, what, rec.bytes > 0, err));
+    BC_TRY(tell_segment(c, &d, what, false, err));
   } else if (bc_segment_bytes(seg) != rec.bytes) {
     (void)snprintf(what, sizeof what, "segment %" PRIu32 ": %" PRIu64 " bytes, the index says %" PRIu64,
                    d.segment, bc_segment_bytes(seg), rec.bytes);
@@ -176,24 +202,58 @@ out:
   return st;
 }
 
-/* A run that was interrupted leaves one published segment behind, which the next writer takes in: more of
- * them are younger than the index. */
-static bc_status tell_old_index(check *c, uint64_t n, bc_err *err)
+/* A run that was interrupted leaves one published segment behind, the next one, which the next writer takes
+ * in: with more of them, or a later one, the index is older than they are. */
+typedef struct strays {
+  uint64_t n_whole;
+  uint32_t first; /* of those that are whole */
+} strays;
+
+static bc_status tell_old_index(check *c, const strays *s, bc_err *err)
 {
   bc_err e = { .msg = "" };
   (void)BC_FAIL(&e, BC_E_CORRUPT,
                 "index: older than %" PRIu64
                 " of the segments: a copy of it was put back? run bctool reindex %s",
-                n, c->st->path);
+                s->n_whole, c->st->path);
   return tell_index(c, &e, err);
 }
 
-/* Files in segments/ that no commit mentions. */
-static bc_status count_orphans(check *c, bc_err *err)
+/* It was whole when it was published. */
+static bc_status tell_stray(check *c, uint32_t id, const bc_err *why, bc_err *err)
+{
+  bc_damage d = { .code = why->code, .segment = id };
+  char what[sizeof why->msg + sizeof k_unknown + 64];
+  (void)snprintf(what, sizeof what, "%s. The index does not know of it. %s", why->msg, k_unknown);
+  bc_remedy_none(&c->remedy);
+  c->remedy.unlisted = true;
+  return tell(c, &d, "", what, err);
+}
+
+/* A file in segments/ that the index does not know. Of an older number: left by a compaction. */
+static bc_status check_stray(check *c, uint32_t id, uint64_t next, strays *s, bc_err *err)
+{
+  bc_segment *seg = NULL;
+  bc_err e = { .msg = "" };
+  c->report->orphans++;
+  if (id < next) return BC_OK;
+  bc_commit_parts parts;
+  const bc_status st = bc_segment_open(c->st->segments, id, c->st->uuid, true, &seg, &e);
+  bc_status copied = BC_OK;
+  if (st == BC_OK && s->n_whole++ == 0) s->first = id;
+  if (st == BC_OK && bc_commit_parts_of(seg, &parts, NULL, NULL, NULL) == BC_OK)
+    copied = bc_buf_put(&c->retired, parts.retired.p, parts.retired.n, err);
+  bc_segment_unref(seg);
+  BC_RET(copied);
+  return id == next && bc_is_damage(st) ? tell_stray(c, id, &e, err) : BC_OK;
+}
+
+static bc_status check_strays(check *c, bool *is_old, bc_err *err)
 {
   char **names = NULL;
   size_t n = 0;
-  uint64_t next = 0, younger = 0;
+  uint64_t next = 0;
+  strays s = { 0 };
   bc_txn *now = NULL;
   BC_RET(bc_os_list(c->st->segments, &names, &n, err));
   bc_status st = bc_txn_begin(c->st->ix, false, &now, err); /* a writer may be at work */
@@ -202,17 +262,14 @@ static bc_status count_orphans(check *c, bc_err *err)
   for (size_t i = 0; i < n && st == BC_OK; i++) {
     uint32_t id = 0;
     bc_segment_rec rec;
-    bc_segment *seg = NULL;
     if (!bc_segment_id(names[i], &id)) continue;
-    if (bc_txn_segment_get(c->snap->txn, id, &rec, NULL) != BC_E_NOTFOUND) continue;
-    c->report->orphans++;
-    if (id >= next && bc_segment_open(c->st->segments, id, c->st->uuid, false, &seg, NULL) == BC_OK)
-      younger++;
-    bc_segment_unref(seg);
+    if (bc_txn_segment_get(c->snap->txn, id, &rec, NULL) == BC_E_NOTFOUND)
+      st = check_stray(c, id, next, &s, err);
   }
   bc_os_list_free(names, n);
   BC_RET(st);
-  return younger > 1 ? tell_old_index(c, younger, err) : BC_OK;
+  *is_old = s.n_whole > 1 || (s.n_whole == 1 && s.first != next);
+  return *is_old ? tell_old_index(c, &s, err) : BC_OK;
 }
 
 /* ---- tiles ---- */
@@ -321,12 +378,14 @@ static bc_status prepare(check *c, bc_err *err)
 
 static bc_status look(check *c, bc_err *err)
 {
+  bool is_old = false;
   BC_RET(bc_index_check(c->st->ix, UINT64_MAX, err));
   BC_RET(prepare(c, err));
   if (c->depth != BC_DEPTH_HEADS) BC_RET(bc_txn_check_digest(c->snap->txn, err));
+  BC_RET(check_strays(c, &is_old, err));
+  if (is_old) return BC_OK; /* what else is found would be of that day */
   BC_RET(bc_txn_each(c->snap->txn, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, check_segment, c, err));
-  BC_RET(count_orphans(c, err));
-  if (c->depth == BC_DEPTH_HEADS) return tell_all(c, err);
+  if (c->depth == BC_DEPTH_HEADS || c->is_behind) return tell_all(c, err);
   c->total = stored_bytes(c);
   BC_RET(bc_txn_each(c->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, check_tile, c, err));
   return tell_all(c, err);
@@ -342,6 +401,7 @@ bc_status bc_store_check(bc_store *store, bc_depth depth, void (*found)(void *ct
   memset(report, 0, sizeof *report);
   c.block = bc_buf_empty((size_t)1 << 26);
   c.what = bc_buf_empty(TEXT_MAX);
+  c.retired = bc_buf_empty((size_t)1 << 26);
   c.remedy = (bc_remedy){ .source_text = bc_buf_empty(1), .command_text = bc_buf_empty(1) };
   bc_status st = bc_store_check_process(store, &e);
   if (st == BC_OK) st = look(&c, &e);
@@ -351,6 +411,7 @@ bc_status bc_store_check(bc_store *store, bc_depth depth, void (*found)(void *ct
   bc_decoder_close(c.decoder);
   bc_buf_dispose(&c.block);
   bc_buf_dispose(&c.what);
+  bc_buf_dispose(&c.retired);
   bc_remedy_dispose(&c.remedy);
   bc_snapshot_close(c.snap);
   return st;

@@ -138,34 +138,81 @@ static void remove_unfinished(const bc_store *st, const char *name)
   bc_free(path);
 }
 
-/*
- * A segment is published before the index commits. Where a crash came between the two, the commit is finished
- * now: all it takes is in the segment. A file that is not whole is no commit; its number is passed over.
- */
-bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *err)
+/* Segments that the index does not know yet, by their numbers. */
+typedef struct younger {
+  uint32_t whole, damaged; /* the first of each */
+  uint32_t n_whole, n_damaged;
+} younger;
+
+static bc_status look_at(const bc_store *st, uint32_t id, younger *y, bc_err *err)
+{
+  bc_segment *seg = NULL;
+  const bc_status s = bc_segment_open(st->segments, id, st->uuid, true, &seg, err);
+  bc_segment_unref(seg);
+  if (s == BC_OK && y->n_whole++ == 0) y->whole = id;
+  if (bc_is_damage(s) && y->n_damaged++ == 0) y->damaged = id;
+  return s == BC_E_NOTFOUND || bc_is_damage(s) ? BC_OK : s;
+}
+
+/* The files that are there, in order of their names, which is that of their numbers; a stray one may have any
+ * number, so that counting up to it could take hours. */
+static bc_status list_younger(const bc_store *st, uint64_t next, younger *y, uint32_t *highest, bc_err *err)
 {
   char **names = NULL;
   size_t n = 0;
-  uint32_t id = 0, highest = 0;
+  uint32_t id = 0;
+  bc_status s = bc_os_list(st->segments, &names, &n, err);
+  for (size_t i = 0; s == BC_OK && i < n; i++) {
+    if (bc_segment_is_unfinished(names[i])) remove_unfinished(st, names[i]);
+    if (!bc_segment_id(names[i], &id)) continue;
+    *highest = id;
+    if (id >= next) s = look_at(st, id, y, err);
+  }
+  bc_os_list_free(names, n);
+  return s;
+}
+
+/* It was whole when it was published: what it held is lost, if it was ever told to be in. */
+static bc_status note_lost(bc_store *st, uint32_t id, bc_err *err)
+{
+  bc_txn *t = NULL;
+  BC_RET(bc_txn_begin(st->ix, true, &t, err));
+  bc_status s = bc_put_lost_segment(t, id, err);
+  if (s == BC_OK)
+    s = bc_txn_commit(t, err);
+  else
+    bc_txn_abort(t);
+  return s;
+}
+
+/*
+ * A segment is published before the index commits. Where a crash came between the two, the commit is finished
+ * now: all it takes is in the segment. There is one such segment at most, the next one; where there are more,
+ * or a later one, this index is not the one that they were committed to.
+ */
+bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *err)
+{
+  younger y = { 0 };
+  uint32_t highest = 0;
   uint64_t next = 0;
   bc_txn *t = NULL;
   BC_RET(bc_txn_begin(st->ix, false, &t, err));
   bc_status s = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
   bc_txn_abort(t);
-  if (s == BC_OK) s = bc_os_list(st->segments, &names, &n, err);
-  /* The files that are there, in order of their names, which is that of their numbers; a stray one may have
-   * any number, so that counting up to it could take hours. */
-  for (size_t i = 0; s == BC_OK && i < n; i++) {
-    if (bc_segment_is_unfinished(names[i])) remove_unfinished(st, names[i]);
-    if (!bc_segment_id(names[i], &id)) continue;
-    highest = id;
-    if (id >= next) s = apply_segment(st, id, true, err);
-    if (s == BC_E_NOTFOUND || (s <= BC_E_CORRUPT && s > BC_E_IO)) s = BC_OK; /* not whole */
-  }
-  bc_os_list_free(names, n);
+  if (s == BC_OK) s = list_younger(st, next, &y, &highest, err);
   if (s == BC_OK && highest >= UINT32_MAX - 1)
     s = BC_FAIL(err, BC_E_RANGE, "%s: segment %" PRIu32 " is there, and no greater number is left", st->path,
                 highest);
+  if (s == BC_OK && (y.n_whole > 1 || (y.n_whole == 1 && y.whole != next)))
+    s = BC_FAIL(err, BC_E_CORRUPT,
+                "index: older than segment %" PRIu32 ": a copy of it was put back? run bctool reindex %s",
+                y.whole, st->path);
+  if (s == BC_OK && y.n_whole == 1) {
+    s = apply_segment(st, y.whole, true, err);
+    if (bc_is_damage(s)) s = note_lost(st, y.whole, err);
+  } else if (s == BC_OK && y.n_damaged > 0 && y.damaged == next) {
+    s = note_lost(st, y.damaged, err);
+  }
   *next_segment = highest + 1;
   return s;
 }

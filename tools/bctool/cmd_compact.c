@@ -12,7 +12,7 @@
 typedef struct compact_args {
   bct_common common;
   uint64_t memory, segment;
-  bool dry_run, json;
+  bool dry_run, forget_lost, json;
 } compact_args;
 
 static const bct_opt k_opts[] = {
@@ -22,6 +22,10 @@ static const bct_opt k_opts[] = {
   BCT_OPT(SIZE, 0, "segment-size", "SIZE", compact_args, segment,
           "bytes of the files that are made, about (256M)"),
   BCT_OPT(FLAG, 0, "dry-run", NULL, compact_args, dry_run, "say what there is to do, write nothing"),
+  BCT_OPT(FLAG, 0, "forget-lost", NULL, compact_args, forget_lost,
+          "tell no more of lost segments of which nothing is known, and remove what is left of them: when "
+          "all files "
+          "were ingested again with --replace"),
   BCT_HEADING("Output"),
   BCT_OPT(FLAG, 0, "json", NULL, compact_args, json, "print JSON"),
   BCT_OPTS_END,
@@ -83,7 +87,9 @@ static void say_report(const bc_compact_report *r, bool dry_run)
 
 static int compact(const compact_args *a)
 {
-  const bc_compact_opts opts = { .memory = a->memory, .segment_bytes = a->segment, .dry_run = a->dry_run };
+  const bc_compact_opts opts = {
+    .memory = a->memory, .segment_bytes = a->segment, .dry_run = a->dry_run, .forget_lost = a->forget_lost
+  };
   bc_compact_report report = { 0 };
   bc_store *store = NULL;
   bc_err err;
