@@ -219,6 +219,10 @@ static bc_status fill_again(publishing *p, bc_err *err)
     st = fill(p, err);
     if (st == BC_OK || !p->moved) return st;
   }
+  if (st == BC_E_NOTFOUND)
+    st =
+        BC_FAIL(err, BC_E_CORRUPT,
+                "the file of a segment is missing; nothing was published: run bctool verify %s", p->st->path);
   return st;
 }
 

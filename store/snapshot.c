@@ -143,6 +143,7 @@ static bc_status add_segment_bytes(void *ctx, bc_bytes key, bc_bytes value, bool
   BC_RET(bc_segment_rec_get(key, value, &seg, err));
   info->n_segments++;
   info->segment_bytes += seg.bytes;
+  info->n_lost += seg.bytes == 0 ? 1 : 0;
   return BC_OK;
 }
 

@@ -45,6 +45,8 @@ typedef struct bc_store_info {
   uint64_t snapshot; /* number of commits */
   uint64_t n_tiles, n_segments, n_sources, n_modalities, n_grids;
   uint64_t segment_bytes, index_bytes; /* on disk */
+  uint64_t
+      n_lost; /* of the segments: the index was made anew without them, and what they held is not known */
 } bc_store_info;
 
 /**
@@ -99,7 +101,8 @@ typedef struct bc_damage {
 typedef struct bc_verify_report {
   uint64_t segments, tiles, bytes; /* looked at */
   uint64_t damaged;                /* findings */
-  uint64_t orphans;                /* segments that no commit mentions */
+  uint64_t orphans;                /* segments that the index does not know yet */
+  uint64_t leftovers;              /* files of older numbers that it does not know any more */
 } bc_verify_report;
 /**
  * @param[in] full  false: heads, tails and sizes of all segments; true: every byte's checksum, every block

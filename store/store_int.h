@@ -62,6 +62,9 @@ bc_status bc_marker_text(const uint8_t uuid[16], const bc_grid *g, bool publishe
                          bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_get(bc_txn *t, const char *name, uint64_t *out, bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_put(bc_txn *t, const char *name, uint64_t v, bc_err *err) BC_MUST_CHECK;
+/* Numbers are given one by one: a file of one so much greater than the next has strayed in. */
+#define BC_STRAY_FAR 65536u
+
 /* An entry of 0 bytes for a segment that cannot be read, unless it has one; its number is not given again. */
 bc_status bc_put_lost_segment(bc_txn *t, uint32_t id, bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_put_uuid(bc_txn *t, const uint8_t uuid[16], bc_err *err) BC_MUST_CHECK;

@@ -205,7 +205,7 @@ out:
 /* A run that was interrupted leaves one published segment behind, the next one, which the next writer takes
  * in: with more of them, or a later one, the index is older than they are. */
 typedef struct strays {
-  uint64_t n_whole;
+  uint64_t n_whole, n_damaged;
   uint32_t first; /* of those that are whole */
 } strays;
 
@@ -235,8 +235,11 @@ static bc_status check_stray(check *c, uint32_t id, uint64_t next, strays *s, bc
 {
   bc_segment *seg = NULL;
   bc_err e = { .msg = "" };
+  if (id < next) {
+    c->report->leftovers++;
+    return BC_OK;
+  }
   c->report->orphans++;
-  if (id < next) return BC_OK;
   bc_commit_parts parts;
   const bc_status st = bc_segment_open(c->st->segments, id, c->st->uuid, true, &seg, &e);
   bc_status copied = BC_OK;
@@ -245,7 +248,9 @@ static bc_status check_stray(check *c, uint32_t id, uint64_t next, strays *s, bc
     copied = bc_buf_put(&c->retired, parts.retired.p, parts.retired.n, err);
   bc_segment_unref(seg);
   BC_RET(copied);
-  return id == next && bc_is_damage(st) ? tell_stray(c, id, &e, err) : BC_OK;
+  if (!bc_is_damage(st) || id - next >= BC_STRAY_FAR) return BC_OK;
+  s->n_damaged++;
+  return tell_stray(c, id, &e, err);
 }
 
 static bc_status check_strays(check *c, bool *is_old, bc_err *err)
@@ -268,7 +273,7 @@ static bc_status check_strays(check *c, bool *is_old, bc_err *err)
   }
   bc_os_list_free(names, n);
   BC_RET(st);
-  *is_old = s.n_whole > 1 || (s.n_whole == 1 && s.first != next);
+  *is_old = s.n_whole > 0 && (s.n_whole > 1 || s.n_damaged > 0 || s.first != next);
   return *is_old ? tell_old_index(c, &s, err) : BC_OK;
 }
 

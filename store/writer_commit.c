@@ -144,13 +144,13 @@ typedef struct younger {
   uint32_t n_whole, n_damaged;
 } younger;
 
-static bc_status look_at(const bc_store *st, uint32_t id, younger *y, bc_err *err)
+static bc_status look_at(const bc_store *st, uint32_t id, uint64_t next, younger *y, bc_err *err)
 {
   bc_segment *seg = NULL;
   const bc_status s = bc_segment_open(st->segments, id, st->uuid, true, &seg, err);
   bc_segment_unref(seg);
   if (s == BC_OK && y->n_whole++ == 0) y->whole = id;
-  if (bc_is_damage(s) && y->n_damaged++ == 0) y->damaged = id;
+  if (bc_is_damage(s) && id - next < BC_STRAY_FAR && y->n_damaged++ == 0) y->damaged = id;
   return s == BC_E_NOTFOUND || bc_is_damage(s) ? BC_OK : s;
 }
 
@@ -166,7 +166,7 @@ static bc_status list_younger(const bc_store *st, uint64_t next, younger *y, uin
     if (bc_segment_is_unfinished(names[i])) remove_unfinished(st, names[i]);
     if (!bc_segment_id(names[i], &id)) continue;
     *highest = id;
-    if (id >= next) s = look_at(st, id, y, err);
+    if (id >= next) s = look_at(st, id, next, y, err);
   }
   bc_os_list_free(names, n);
   return s;
@@ -203,14 +203,15 @@ bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *e
   if (s == BC_OK && highest >= UINT32_MAX - 1)
     s = BC_FAIL(err, BC_E_RANGE, "%s: segment %" PRIu32 " is there, and no greater number is left", st->path,
                 highest);
-  if (s == BC_OK && (y.n_whole > 1 || (y.n_whole == 1 && y.whole != next)))
+  const bool others = y.n_whole > 1 || y.n_damaged > 0;
+  if (s == BC_OK && y.n_whole > 0 && (others || y.whole != next))
     s = BC_FAIL(err, BC_E_CORRUPT,
                 "index: older than segment %" PRIu32 ": a copy of it was put back? run bctool reindex %s",
                 y.whole, st->path);
   if (s == BC_OK && y.n_whole == 1) {
     s = apply_segment(st, y.whole, true, err);
     if (bc_is_damage(s)) s = note_lost(st, y.whole, err);
-  } else if (s == BC_OK && y.n_damaged > 0 && y.damaged == next) {
+  } else if (s == BC_OK && y.n_damaged > 0) {
     s = note_lost(st, y.damaged, err);
   }
   *next_segment = highest + 1;

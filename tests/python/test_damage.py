@@ -317,6 +317,8 @@ def test_a_segment_that_reindex_passes_over_is_told_of_for_ever(bct, mkcube, tmp
         said = bct.run("verify", store, depth, code=3).stdout.decode()
         assert "ingest all files again with --replace" in said and "bctool compact --forget-lost" in said, said
         assert f"segment {number}" in said or path.name in said
+    for command in (["query", store, "--var", "t2m", "-q", "-o", tmp_path / "x.npy"], ["ls", store], ["info", store]):
+        assert "could not be read when the index was made anew" in bct.run(*command).stderr.decode()
     for file in sorted(tmp_path.glob("?.nc")):
         bct.ingest(store, file, args=["--replace"])
     bct.run("compact", store)

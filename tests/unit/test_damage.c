@@ -265,13 +265,14 @@ Test(damage, a_lost_segment_and_a_damaged_head)
   fixture_remove(&f);
 }
 
-static void compact(const fixture *f)
+static void compact(const fixture *f, bool forget_lost)
 {
   bc_err err = { 0 };
   bc_store *st = NULL;
+  const bc_compact_opts opts = { .forget_lost = forget_lost };
   bc_compact_report rep;
   OK(bc_store_open(f->path, BC_OPEN_WRITE, &st, &err));
-  OK(bc_store_compact(st, NULL, NULL, &rep, &err));
+  OK(bc_store_compact(st, &opts, NULL, &rep, &err));
   bc_store_close(st);
 }
 
@@ -301,7 +302,9 @@ Test(damage, reindex_without_a_segment_keeps_the_rest)
   OK(ask(&f, "surface/t2m", false, &a, &err));
   cr_expect(a.values == HOURS * 4 * W_NODES && a.nans == 0);
   cr_expect_eq(findings(&f, true, &s), 1, "%s", s.what);
-  compact(&f);
+  compact(&f, false);
+  cr_expect_eq(findings(&f, true, &s), 1, "%s", s.what);
+  compact(&f, true);
   cr_expect_eq(findings(&f, true, &s), 0, "%s", s.what);
   bc_free(index);
   bc_free(path);

@@ -7,6 +7,7 @@
 #include "store/store.h"
 #include "tools/bctool/cmd.h"
 #include "tools/bctool/json_out.h"
+#include "tools/bctool/listing.h"
 #include "tools/bctool/ui.h"
 #include "tools/bctool/util.h"
 
@@ -237,6 +238,7 @@ static int info(const info_args *a)
 
   BC_TRY(bc_store_open(path, BC_OPEN_READ, &store, &err));
   BC_TRY(bc_snapshot_open(store, &snap, &err));
+  bct_warn_lost(snap);
   BC_TRY(bc_snapshot_info(snap, &si, &err));
   BC_TRY(add_up(snap, &t, &err));
   if (a->json)

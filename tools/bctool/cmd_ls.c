@@ -250,6 +250,7 @@ static int ls(const ls_args *a)
 
   BC_TRY(bc_store_open(operands->v[0], BC_OPEN_READ, &store, &err));
   BC_TRY(bc_snapshot_open(store, &snap, &err));
+  bct_warn_lost(snap);
   BC_TRY(collect(snap, operands->n > 1 ? operands->v[1] : NULL, &rows, &n, &damaged, &err));
   if (a->json)
     rc = print_json(rows, n);

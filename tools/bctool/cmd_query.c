@@ -12,6 +12,7 @@
 #include "formats/sink.h"
 #include "tools/bctool/cmd.h"
 #include "tools/bctool/json_out.h"
+#include "tools/bctool/listing.h"
 #include "tools/bctool/selection.h"
 #include "tools/bctool/ui.h"
 #include "tools/bctool/util.h"
@@ -239,6 +240,7 @@ static bc_status parse_range(const char *text, bc_sink_opts *sink, bc_err *err)
 static bc_status prepare(query_job *job, bc_err *err)
 {
   const query_args *const a = job->a;
+  bc_snapshot *snap = NULL;
 
   job->opts.memory = a->memory;
   bct_set_heap(a->memory);
@@ -251,7 +253,11 @@ static bc_status prepare(query_job *job, bc_err *err)
   if (a->range != NULL) BC_RET(parse_range(a->range, &job->sink, err));
   BC_RET(bct_selection_parse(&a->sel, &job->sel, err));
   BC_RET(choose_output(job, err));
-  return bc_store_open(a->common.operands.v[0], BC_OPEN_READ, &job->store, err);
+  BC_RET(bc_store_open(a->common.operands.v[0], BC_OPEN_READ, &job->store, err));
+  BC_RET(bc_snapshot_open(job->store, &snap, err));
+  bct_warn_lost(snap);
+  bc_snapshot_close(snap);
+  return BC_OK;
 }
 
 /* ---- doing it ---- */

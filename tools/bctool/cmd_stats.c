@@ -144,6 +144,7 @@ static int stats(const stats_args *a)
   if (t == NULL && j == NULL) return BCT_EXIT_MACHINE;
   BC_TRY(bc_store_open(a->common.operands.v[0], BC_OPEN_READ, &store, &err));
   BC_TRY(bc_snapshot_open(store, &snap, &err));
+  bct_warn_lost(snap);
   if (j != NULL) bc_json_begin_array(j, NULL);
   BC_TRY(collect(snap, &a->vars, t, j, &damaged, &err));
   if (j != NULL) bc_json_end(j);

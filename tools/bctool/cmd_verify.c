@@ -86,6 +86,7 @@ static void json_tail(const json_findings *f, const bc_verify_report *r, bool fu
   bc_json_uint(j, "bytes", r->bytes);
   bc_json_uint(j, "damaged", r->damaged);
   bc_json_uint(j, "orphans", r->orphans);
+  bc_json_uint(j, "leftovers", r->leftovers);
   bc_json_end(j);
 }
 
@@ -106,6 +107,16 @@ static void say_report(const bc_verify_report *r, bool full)
             "next ingest "
             "takes in what is whole; bctool reindex says what is not",
             bct_text_count(orphans, r->orphans, "segment"));
+  if (r->leftovers > 0)
+    bct_say("note: %s in segments/ %s of what is gone: nobody reads %s",
+            bct_text_count(orphans, r->leftovers, "file"), r->leftovers == 1 ? "is left" : "are left",
+            r->leftovers == 1 ? "it" : "them");
+}
+
+/* Of the store itself; a folder that is none, or cannot be read, is an error. */
+static bool is_damage(bc_status st)
+{
+  return st == BC_E_CORRUPT || st == BC_E_TRUNCATED || st == BC_E_CHECKSUM;
 }
 
 static int verify(const verify_args *a)
@@ -123,9 +134,17 @@ static int verify(const verify_args *a)
     bc_json_begin_object(j, NULL);
     bc_json_begin_array(j, "damages");
   }
-  BC_TRY(bc_store_open(a->common.operands.v[0], BC_OPEN_READ, &store, &err));
-  BC_TRY(bc_store_verify(store, a->full, j != NULL ? json_damage : print_damage, &f, bct_progress_begin(),
-                         &report, &err));
+  st = bc_store_open(a->common.operands.v[0], BC_OPEN_READ, &store, &err);
+  if (is_damage(st)) { /* a finding like others, after which there is nothing to look at */
+    const bc_damage d = { .code = st, .what = err.msg, .source = "", .command = "" };
+    (j != NULL ? json_damage : print_damage)(&f, &d);
+    report.damaged = 1;
+    st = BC_OK;
+  } else {
+    BC_TRY(st);
+    BC_TRY(bc_store_verify(store, a->full, j != NULL ? json_damage : print_damage, &f, bct_progress_begin(),
+                           &report, &err));
+  }
   bct_progress_end();
   if (j != NULL) {
     json_tail(&f, &report, a->full);

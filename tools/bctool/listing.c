@@ -36,6 +36,18 @@ bool bct_modality_matches(const bc_modality *m, const char *patterns)
   return false;
 }
 
+void bct_warn_lost(bc_snapshot *snap)
+{
+  char count[BCT_TEXT_MAX];
+  bc_store_info info;
+
+  if (bc_snapshot_info(snap, &info, NULL) != BC_OK || info.n_lost == 0) return;
+  bct_warn("warning: %s could not be read when the index was made anew: answers may lack values, or have "
+           "those that "
+           "were replaced: run bctool verify",
+           bct_text_count(count, info.n_lost, "segment"));
+}
+
 int bct_warn_damaged(uint64_t n, const char *what, int rc)
 {
   char count[BCT_TEXT_MAX];
