@@ -227,7 +227,7 @@ static bc_status put_ingest(bc_remedy *r, uint32_t first, uint32_t end, const ch
   for (uint32_t i = first; i < end; i++) {
     bc_source_rec src;
     if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK) continue;
-    if (b->n > TEXT_MAX / 2) return bc_buf_printf(b, err, " ...");
+    if (b->n > TEXT_MAX / 2) return bc_buf_printf(b, err, " ... (more files than can be told)");
     BC_RET(put_word(b, src.name, err));
   }
   BC_RET(put_options(b, request, err));

@@ -1,4 +1,5 @@
 """What bctool says: help, wrong commands, wrong options, with the right exit codes."""
+import json
 import os
 import re
 import subprocess
@@ -121,6 +122,22 @@ def test_quiet_says_nothing_verbose_says_where(bct, store):
     assert not bct.run("query", store, "--var", "t2m", "--at", "51.5,0", "-f", "csv", "-o", "-", "-q").stderr
     told = bct.run("query", store, "--var", "t2", "-v", code=2).stderr.decode()
     assert re.search(r"\.c:\d+", told)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
+def test_names_of_files_from_a_list(bct, mkcube, tmp_path, end):
+    files = [mkcube(tmp_path / f"{name}.nc", "--var", "t2m", "--bbox", "0,50,1,51", "--from", f"2019-03-0{i}T00", "--to",
+                    f"2019-03-0{i}T00") for i, name in enumerate(["a b", "it's", "c"], 1)]
+    names = end.join(["", *map(str, files[1:])])
+    (tmp_path / "list").write_bytes(names.encode())
+    store = bct.create(tmp_path / "s.bcube")
+    assert bct.report(store, files[0], args=["--files-from", tmp_path / "list"])["files"] == 3
+    done = bct.run("ingest", "netcdf", store, "--files-from", "-", "--json", stdin=(names + end).encode())
+    assert json.loads(done.stdout)["files_skipped"] == 2
+    bct.refused("ingest", "netcdf", store, "--files-from", tmp_path / "no", code=2, said=["--files-from", "no"])
+    (tmp_path / "list").write_bytes(b"\n\n")
+    bct.refused("ingest", "netcdf", store, "--files-from", tmp_path / "list", code=2, said=["no file is named"])
+    bct.refused("ingest", "netcdf", store, code=2, said=["FILE is missing"])
 
 
 def test_dry_run_writes_nothing(bct, store, tmp_path):

@@ -9,6 +9,7 @@
 
 #include "query/select.h"
 #include "tools/bctool/cmd.h"
+#include "tools/bctool/file_list.h"
 #include "tools/bctool/json_out.h"
 #include "tools/bctool/ui.h"
 #include "tools/bctool/util.h"
@@ -16,7 +17,7 @@
 typedef struct ingest_args {
   bct_common common;
   bct_list vars;
-  const char *group, *bbox, *time, *codec, *layout, *bucket, *regrid;
+  const char *group, *bbox, *time, *codec, *layout, *bucket, *regrid, *files_from;
   double precision;
   uint64_t memory;
   int32_t threads;
@@ -25,6 +26,8 @@ typedef struct ingest_args {
 
 static const bct_opt k_opts[] = {
   BCT_HEADING("What is taken"),
+  BCT_OPT(TEXT, 0, "files-from", "LIST", ingest_args, files_from,
+          "also the files named in LIST, one a line or as find -print0 writes them; - is standard input"),
   BCT_OPT(LIST, 0, "var", "NAMES", ingest_args, vars,
           "only these variables: names and globs, joined by commas"),
   BCT_OPT(TEXT, 0, "bbox", "W,S,E,N", ingest_args, bbox, "only this box, in degrees"),
@@ -65,6 +68,8 @@ static const bct_example k_examples[] = {
   { "bctool ingest netcdf uk.bcube era5_t2m_uk_2019-03.nc", "all variables of one file" },
   { "bctool ingest netcdf uk.bcube era5/*.nc --var t2m,u10,v10 --threads 4 --memory 1G",
     "three variables of many files; files that are in already are skipped" },
+  { "find era5 -name '*.nc' | sort | bctool ingest netcdf uk.bcube --files-from -",
+    "more files than a command line takes" },
   { "bctool ingest netcdf uk.bcube chelsa.nc --regrid mean --group climate",
     "a finer grid, averaged onto the store's" },
   { NULL, NULL },
@@ -199,20 +204,23 @@ static int print_json(const bc_ingest_report *r, bool dry_run)
 
 static bc_status ingest(const ingest_args *a, bc_ingest_report *report, bc_err *err)
 {
-  const bct_list *const files = &a->common.operands;
+  const bct_list *const words = &a->common.operands;
+  bct_file_list files;
   ingest_parsed p = { .vars = NULL };
   bc_ingest_opts opts;
   bc_store *store = NULL;
   bc_status st;
 
   bc_select_init(&p.sel);
+  BC_TRY(bct_file_list_make(words->v + 1, words->n - 1, a->files_from, &files, err));
   BC_TRY(make_opts(a, &p, &opts, err));
-  BC_TRY(bc_store_open(files->v[0], a->dry_run ? BC_OPEN_READ : BC_OPEN_WRITE, &store, err));
-  BC_TRY(bc_ingest_netcdf(store, files->v + 1, files->n - 1, &opts, report, err));
+  BC_TRY(bc_store_open(words->v[0], a->dry_run ? BC_OPEN_READ : BC_OPEN_WRITE, &store, err));
+  BC_TRY(bc_ingest_netcdf(store, files.v, files.n, &opts, report, err));
 out:
   bct_progress_end();
   bc_store_close(store);
   bc_select_dispose(&p.sel);
+  bct_file_list_dispose(&files);
   free(p.vars);
   return st;
 }
@@ -231,6 +239,8 @@ static int run_ingest(const bct_cmd *self, int argc, char **argv)
   bc_err err;
   int rc = bct_parse(self, argc, argv, &a);
 
+  if (rc == BCT_GO && a.common.operands.n < 2 && a.files_from == NULL)
+    rc = bct_usage("FILE is missing: bctool ingest netcdf STORE FILE.. (or --files-from LIST)");
   if (rc == BCT_GO && a.replace && a.mend)
     rc = bct_usage("--replace and --mend exclude each other: new values win, or stored ones stay");
   if (rc == BCT_GO) {
@@ -249,7 +259,7 @@ const bct_cmd bct_cmd_ingest_netcdf = {
   .group = "Build",
   .brief = "climate fields from netCDF files, or zips of them",
   .usage = "STORE FILE.. [options]",
-  .min_operands = 2,
+  .min_operands = 1,
   .max_operands = -1,
   .operands = "STORE FILE",
   .opts = k_opts,
