@@ -4,6 +4,7 @@
  * perhaps replaced by what is lost, and must not come up again.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "query/plan.h"
@@ -76,13 +77,46 @@ static bc_status keep_head(bc_query *q, bc_qvar *v, const bc_tile_rec *rec, bc_b
   return BC_OK;
 }
 
+static int by_time(const void *a, const void *b)
+{
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Which steps it had is not certain: those of earlier pieces in its span may be superseded. They were planned
+ * before it, and lie last in the list. */
+static bc_status add_earlier(const bc_qvar *v, const bc_tile_key *key, int64_t **times, uint32_t *nt,
+                             bc_err *err)
+{
+  const int64_t first = (*times)[0], last = (*times)[*nt - 1];
+  for (size_t i = v->n_tiles; i-- > 0;) {
+    bc_tile_head h;
+    const bc_ptile *p = &v->tiles[i];
+    if (p->cell != key->cell || p->bucket != key->time) break;
+    BC_RET(bc_tile_head_parse((bc_bytes){ p->head, p->head_bytes }, &h, err));
+    int64_t *more = bc_realloc(*times, ((size_t)*nt + h.nt) * sizeof *more);
+    if (more == NULL) return BC_FAIL(err, BC_E_NOMEM, "no memory to plan the query");
+    *times = more;
+    for (uint32_t t = 0; t < h.nt; t++) {
+      const int64_t time = bc_tile_time(&h, t);
+      if (time > first && time < last) more[(*nt)++] = time;
+    }
+  }
+  uint32_t n = 0;
+  qsort(*times, *nt, sizeof **times, by_time);
+  for (uint32_t i = 0; i < *nt; i++)
+    if (n == 0 || (*times)[i] != (*times)[n - 1]) (*times)[n++] = (*times)[i];
+  *nt = n;
+  return BC_OK;
+}
+
 bc_status bc_plan_lost(bc_query *q, bc_qvar *v, bc_snapshot *snap, const bc_tile_key *key,
                        const bc_tile_rec *rec, bc_err *why, bc_err *err)
 {
   bc_status st = BC_OK;
   int64_t *times = NULL;
   bc_buf head = bc_buf_empty((size_t)1 << 30);
-  const uint32_t nt = bc_lost_steps(&v->m, key, rec, NULL, BC_LOST_STEPS_MAX);
+  uint32_t nt = bc_lost_steps(&v->m, key, rec, NULL, BC_LOST_STEPS_MAX);
   if (q->first_damage[0] == '\0') {
     bc_plan_add_remedy(snap, rec, why);
     memcpy(q->first_damage, why->msg, sizeof q->first_damage);
@@ -94,6 +128,7 @@ bc_status bc_plan_lost(bc_query *q, bc_qvar *v, bc_snapshot *snap, const bc_tile
   times = bc_malloc(nt * sizeof *times);
   if (times == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "no memory to plan the query"));
   (void)bc_lost_steps(&v->m, key, rec, times, nt);
+  if (nt != rec->n_steps) BC_TRY(add_earlier(v, key, &times, &nt, err));
   if (!v->is_static && (times[nt - 1] < q->t_begin || times[0] >= q->t_end)) goto out;
   BC_TRY(make_head(q, v, key, times, nt, &head, err));
   BC_TRY(keep_head(q, v, rec, &head, err));

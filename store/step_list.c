@@ -26,12 +26,14 @@ static uint32_t month_steps(int64_t first, int64_t last, int64_t months, int64_t
   return n;
 }
 
-/* How far apart its steps were: of gaps nothing is known, so that there may be more steps than it had. */
+/* How far apart its steps were: of gaps nothing is known, so that there may be more steps than it had. A
+ * variable may have got finer steps than those that its cadence was taken from. */
 static int64_t step_of(const bc_modality *m, const bc_tile_rec *rec)
 {
   const int64_t span = (int64_t)rec->last - rec->first, gaps = (int64_t)rec->n_steps - 1;
-  if (m->cadence > 0 && span % m->cadence == 0) return m->cadence;
-  return span % gaps == 0 ? span / gaps : 0;
+  const int64_t even = span % gaps == 0 ? span / gaps : 0;
+  const int64_t usual = m->cadence > 0 && span % m->cadence == 0 ? m->cadence : 0;
+  return usual == 0 || (even > 0 && even < usual) ? even : usual;
 }
 
 uint32_t bc_lost_steps(const bc_modality *m, const bc_tile_key *key, const bc_tile_rec *rec, int64_t *out,
