@@ -21,6 +21,7 @@ bc_status bc_gather_open(bc_store *st, bc_writer *w, const bc_gather_opts *opts,
   g->st = st;
   g->w = w;
   g->opts = *opts;
+  g->given.any_order = opts->any_order;
   return BC_OK;
 }
 
@@ -163,8 +164,10 @@ static bc_status room_for_one(bc_gather_buffer *b, bc_err *err)
 
 bc_status bc_gather_given(bc_gather *g, uint32_t source, bc_err *err)
 {
-  return bc_given_add(&g->given, source, err);
+  return bc_ids_add(&g->given.done, source, err);
 }
+
+bc_status bc_gather_mark(bc_gather *g, bc_err *err) { return bc_mend_mark(g->st, g->w, &g->given, err); }
 
 bool bc_gather_owes(const bc_gather *g, uint32_t *source)
 {

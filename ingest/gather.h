@@ -23,6 +23,7 @@ typedef struct bc_gather_opts {
   int threads;
   uint64_t in_flight; /* bytes of decoded tiles that may be in work at once, when threads > 1 */
   bc_conflict conflict;
+  bool any_order; /* to mend: an older file does not wait for later ones */
 } bc_gather_opts;
 
 /* One step of one variable, on its grid. */
@@ -56,9 +57,10 @@ void bc_gather_forget(bc_gather *g, uint32_t source);
 /* To mend: all of this source was added, with the options with which it came in. What was lost of it and did
  * not come back is not to be had any more. */
 bc_status bc_gather_given(bc_gather *g, uint32_t source, bc_err *err) BC_MUST_CHECK;
-/* To mend: the latest source that was not given, although values of older ones were taken for what it may
- * have held. False when there is none. */
+/* To mend: the latest source that older ones waited for. False when there is none. */
 bool bc_gather_owes(const bc_gather *g, uint32_t *source);
+/* To mend, before the last commit: later runs know what was given in this. */
+bc_status bc_gather_mark(bc_gather *g, bc_err *err) BC_MUST_CHECK;
 uint64_t bc_gather_bytes(const bc_gather *g);
 
 /* Encode all, hand all to the writer, become empty. Steps that are stored already with equal values are left

@@ -46,23 +46,33 @@ typedef struct bc_job {
 /* Steps to store. */
 static inline size_t bc_job_steps(const bc_job *j) { return j->keep == NULL ? j->b->n : j->n_keep; }
 
-/* Sources that this run has gone through from end to end, as they came in; and tiles that are lost, of which
- * some came back, and which may go when all of their sources are among these. Zeroed is empty. */
-typedef struct bc_given {
+/* Numbers of sources. Zeroed is empty. */
+typedef struct bc_ids {
   uint32_t *slot;
   size_t n, n_slots; /* a power of two */
-  bc_tile_key *left;
+} bc_ids;
+
+bool bc_ids_has(const bc_ids *s, uint32_t id);
+bc_status bc_ids_add(bc_ids *s, uint32_t id, bc_err *err) BC_MUST_CHECK;
+
+/* What a mending run knows of files and tiles. Zeroed is empty. */
+typedef struct bc_given {
+  bc_ids done;       /* sources gone through from end to end, as they came in */
+  bc_ids held;       /* those of which something could not come back yet */
+  bc_tile_key *left; /* lost tiles of which some came back, and which go when all of their sources are done */
   size_t n_left, cap_left;
-  uint32_t
-      owed; /* the latest source that was not, although older ones spoke for what it may have held, + 1 */
+  uint32_t owed;  /* the latest source that is waited for, + 1 */
+  bool any_order; /* nothing is waited for */
+  bool mends;     /* something lost was met */
 } bc_given;
 
-bool bc_given_has(const bc_given *g, uint32_t id);
-bc_status bc_given_add(bc_given *g, uint32_t id, bc_err *err) BC_MUST_CHECK;
 bc_status bc_given_wait(bc_given *g, const bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
 void bc_given_dispose(bc_given *g);
 /* Drop the tiles that waited for what has been given by now. */
 bc_status bc_mend_settle(bc_store *st, bc_writer *w, bc_given *given, bc_err *err) BC_MUST_CHECK;
+
+/* Put down what was given, for later runs, with the next commit. */
+bc_status bc_mend_mark(bc_store *st, bc_writer *w, const bc_given *given, bc_err *err) BC_MUST_CHECK;
 
 /* Leave out steps that are stored already; settle the part number; note superseded tiles for dropping.
  * compare_only: neither of the latter two. */

@@ -4,7 +4,7 @@
 #include "ingest/gather_int.h"
 
 /* Where id is, or the free slot where it belongs. Slots hold id + 1: no source has the greatest number. */
-static size_t slot_of(const bc_given *g, uint32_t id)
+static size_t slot_of(const bc_ids *g, uint32_t id)
 {
   size_t at = (size_t)(id * UINT32_C(2654435761)) & (g->n_slots - 1);
   while (g->slot[at] != 0 && g->slot[at] != id + 1)
@@ -12,11 +12,11 @@ static size_t slot_of(const bc_given *g, uint32_t id)
   return at;
 }
 
-bool bc_given_has(const bc_given *g, uint32_t id) { return g->n > 0 && g->slot[slot_of(g, id)] != 0; }
+bool bc_ids_has(const bc_ids *g, uint32_t id) { return g->n > 0 && g->slot[slot_of(g, id)] != 0; }
 
-static bc_status grow_slots(bc_given *g, bc_err *err)
+static bc_status grow_slots(bc_ids *g, bc_err *err)
 {
-  bc_given more = { .n_slots = BC_MAX(2 * g->n_slots, (size_t)64) };
+  bc_ids more = { .n_slots = BC_MAX(2 * g->n_slots, (size_t)64) };
   more.slot = bc_calloc(more.n_slots, sizeof *more.slot);
   if (more.slot == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
   for (size_t i = 0; i < g->n_slots; i++)
@@ -27,7 +27,7 @@ static bc_status grow_slots(bc_given *g, bc_err *err)
   return BC_OK;
 }
 
-bc_status bc_given_add(bc_given *g, uint32_t id, bc_err *err)
+bc_status bc_ids_add(bc_ids *g, uint32_t id, bc_err *err)
 {
   if (2 * g->n >= g->n_slots) BC_RET(grow_slots(g, err));
   const size_t at = slot_of(g, id);
@@ -51,7 +51,8 @@ bc_status bc_given_wait(bc_given *g, const bc_tile_key *key, bc_err *err)
 
 void bc_given_dispose(bc_given *g)
 {
-  bc_free(g->slot);
+  bc_free(g->done.slot);
+  bc_free(g->held.slot);
   bc_free(g->left);
   *g = (bc_given){ 0 };
 }

@@ -105,9 +105,10 @@ static bc_status identify(const run *r, const char *path, const turn *known, bc_
 
 /* ---- flush and commit ---- */
 
-static bc_status commit(run *r, bc_err *err)
+static bc_status commit_with(run *r, bool marks, bc_err *err)
 {
   bc_status st = bc_gather_flush(r->g, r->report, err);
+  if (st == BC_OK && marks) st = bc_gather_mark(r->g, err);
   if (st == BC_OK) st = bc_writer_commit(r->w, err);
   r->failed = r->failed || st != BC_OK;
   BC_RET(st);
@@ -115,6 +116,8 @@ static bc_status commit(run *r, bc_err *err)
   r->commits++;
   return BC_OK;
 }
+
+static bc_status commit(run *r, bc_err *err) { return commit_with(r, false, err); }
 
 /* ---- moving planes from a file to the gatherer ---- */
 
@@ -323,18 +326,23 @@ static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *
 
 /* ---- one file ---- */
 
-/* The source record to work under: to mend, the one under which the file came in, whatever of it was asked
- * for then; the tiles name that one. */
+/* A file that is in begins anew, when it is gone through again; its place then says when it was, to mend. */
+static void start_over(bc_source_rec *s)
+{
+  if (!s->done) return;
+  s->next_var = 0;
+  s->next_step = 0;
+}
+
+/* The source record to work under: to mend, the one under which the file came in; the tiles name that one. */
 static bc_status choose_source(run *r, const bc_source_rec *rec, bc_source_rec *src, bool *whole, bc_err *err)
 {
   *whole = false;
   if (r->c.o->mend) {
-    bc_status st = bc_writer_find_source(r->w, rec, src, err);
-    if (st == BC_E_NOTFOUND) st = bc_writer_find_file(r->w, rec->hash, src, err);
+    const bc_status st = bc_writer_find_source(r->w, rec, src, err);
     if (st != BC_OK && st != BC_E_NOTFOUND) return st;
-    *whole = st == BC_OK && (src->done || strcmp(src->request, rec->request) != 0);
-    if (*whole) src->next_var = 0;
-    if (*whole) src->next_step = 0;
+    *whole = st == BC_OK && src->done;
+    start_over(src);
     if (*whole) return BC_OK;
     char *line = st == BC_OK ? NULL
                              : bc_asprintf("%s: not a file that the store was made of: of it only what the "
@@ -344,6 +352,7 @@ static bc_status choose_source(run *r, const bc_source_rec *rec, bc_source_rec *
     bc_free(line);
   }
   BC_RET(bc_writer_source(r->w, rec, src, err));
+  start_over(src);
   src->done = false; /* --replace goes through a file again */
   return BC_OK;
 }
@@ -396,6 +405,7 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
   st = bc_writer_find_source(r->w, rec, &src, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
+  if (st == BC_OK) start_over(&src);
   BC_TRY(refuse_conflicts(r, p, &src, err));
   BC_TRY(choose_source(r, rec, &src, &whole, err));
   const bool as_it_came = src.next_var == 0 && src.next_step == 0 && strcmp(src.request, rec->request) == 0;
@@ -412,6 +422,23 @@ out:
   return st;
 }
 
+/* To mend, a file that came in with other options: more of it, or less, is not what was lost. */
+static bc_status came_otherwise(run *r, const bc_source_rec *rec, bool *other, bc_err *err)
+{
+  bc_source_rec have;
+  const bc_status st = bc_writer_find_file(r->w, rec->hash, &have, err);
+  *other = st == BC_OK;
+  if (st != BC_OK) return st == BC_E_NOTFOUND ? BC_OK : st;
+  char *line = bc_asprintf(
+      "%s: came in with other options (--var, --bbox, --time, --group, --regrid ..) than these, and is "
+      "passed over: give it with those, which bctool verify names",
+      rec->name);
+  if (line != NULL) note(r, line);
+  bc_free(line);
+  r->report->files_skipped++;
+  return BC_OK;
+}
+
 static bc_status ingest_file(run *r, const char *path, const char *next_path, const turn *t, bc_err *err)
 {
   bc_source_rec rec, have;
@@ -422,6 +449,11 @@ static bc_status ingest_file(run *r, const char *path, const char *next_path, co
   if (known == BC_OK && have.done && !r->c.o->replace && !r->c.o->mend) {
     r->report->files_skipped++;
     return BC_OK;
+  }
+  if (known == BC_E_NOTFOUND && r->c.o->mend) {
+    bool other = false;
+    BC_RET(came_otherwise(r, &rec, &other, err));
+    if (other) return BC_OK;
   }
   BC_RET(bc_file_plan_open(path, next_path, &r->c, &r->grid, 0, &p, err));
   const bc_status st = ingest_open_file(r, &p, &rec, err);
@@ -535,6 +567,7 @@ static bc_status start(run *r, bc_err *err)
     .conflict = r->c.o->replace ? BC_CONFLICT_REPLACE
                 : r->c.o->mend  ? BC_CONFLICT_MEND
                                 : BC_CONFLICT_REFUSE,
+    .any_order = r->c.o->mend_older,
   };
   BC_RET(bc_snapshot_open(r->st, &s, err));
   r->grid = *bc_snapshot_grid(s, 0);
@@ -553,8 +586,8 @@ static void note_owed(const run *r)
   char *line =
       bc_snapshot_source(s, id, &rec, NULL) != BC_OK
           ? NULL
-          : bc_asprintf("what came back may have been replaced by a later file, %s, that was not given now: "
-                        "the latest has to be mended first",
+          : bc_asprintf("some of what is lost waits for a later file, %s: give both in one command, or that "
+                        "one first; --mend-older when it is not to be had",
                         rec.name);
   if (line != NULL) note(r, line);
   bc_free(line);
@@ -592,7 +625,7 @@ bc_status bc_ingest_netcdf(bc_store *st, const char *const *paths, size_t n_path
   if (is_open && !opts->dry_run) {
     /* Whatever happened to one file, the whole ones before it are kept: unless it was the storing that
      * failed, of which half would be committed. */
-    const bc_status last = r.failed ? s : commit(&r, s == BC_OK ? err : NULL);
+    const bc_status last = r.failed ? s : commit_with(&r, opts->mend, s == BC_OK ? err : NULL);
     if (s == BC_OK) s = last;
     if (r.failed) keep_safe(&r);
     if (s == BC_OK) note_owed(&r);

@@ -36,6 +36,7 @@ typedef struct bc_ingest_opts {
   bc_regrid regrid;
   bool replace;    /* new values win where they differ */
   bool mend;       /* bring back what is damaged or lost of these files; what can be read stays as it is */
+  bool mend_older; /* and do not wait for later files that may have been in force */
   bool is_static;  /* single time steps are stored as fields without time */
   bool keep_going; /* a refused file is reported and the next one tried */
   uint64_t memory; /* bytes; 0 = a quarter of the machine's, at most 4 GiB */

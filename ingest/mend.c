@@ -9,6 +9,43 @@
 
 /* ---- who may speak for what is lost ---- */
 
+/* Whether a file was gone through: in this run, or in one before that mended, after the segment was there. */
+static bool was_given(bc_snapshot *snap, const bc_given *given, uint32_t source, uint32_t segment)
+{
+  bc_source_rec rec;
+  if (bc_ids_has(&given->done, source)) return true;
+  const bc_status st = bc_snapshot_source(snap, source, &rec, NULL);
+  return st == BC_E_NOTFOUND || (st == BC_OK && rec.done && rec.next_step > segment);
+}
+
+/* Values of an older file must not come up in place of those that a later one put there, and which are lost
+ * too: the latest file of those that a tile may come from goes first. */
+static int64_t latest_owed(bc_reconciler *r, const uint8_t *sources, uint32_t n, uint32_t segment)
+{
+  int64_t owed = -1;
+  if (r->conflict != BC_CONFLICT_MEND) return -1;
+  r->given->mends = true;
+  if (r->given->any_order) return -1;
+  for (uint32_t i = n; i-- > 0;) {
+    const uint32_t id = bc_le32(sources + 4 * (size_t)i);
+    if ((int64_t)id > owed && !was_given(r->snap, r->given, id, segment)) owed = id;
+  }
+  return owed;
+}
+
+void bc_find_owed(bc_reconciler *r, bc_rival *t, const bc_tile_head *h)
+{
+  t->owed = latest_owed(r, h->sources, h->n_sources, t->rec.head_segment);
+}
+
+/* A file that would have come later had it been given is waited for. */
+static bool is_its_turn(bc_reconciler *r, const bc_rival *t, uint32_t source)
+{
+  if ((int64_t)source >= t->owed) return true;
+  r->given->owed = BC_MAX(r->given->owed, (uint32_t)t->owed + 1);
+  return false;
+}
+
 /* Whether a step comes from one of the files that a tile was made of; only they can bring it back. */
 static bool is_from(const bc_job *j, size_t s, const bc_tile_head *h)
 {
@@ -18,11 +55,11 @@ static bool is_from(const bc_job *j, size_t s, const bc_tile_head *h)
   return any;
 }
 
-bool bc_job_any_from(const bc_job *j, const bc_tile_head *h)
+bool bc_job_any_from(const bc_job *j, const bc_rival *t, const bc_tile_head *h)
 {
   bool any = false;
   for (size_t s = 0; s < j->b->n && !any; s++)
-    any = is_from(j, s, h);
+    any = is_from(j, s, h) && (int64_t)j->b->sources[s] >= t->owed;
   return any;
 }
 
@@ -46,13 +83,13 @@ bool bc_is_barred(const bc_reconciler *r, const bc_job *j, size_t s)
 }
 
 /* A damaged block: its values are the job's. */
-void bc_claim_block(bc_reconciler *r, const bc_job *j, const bc_tile_head *h, const bc_block_place *at,
-                    size_t jl, const bc_overlap *o, bool *differs)
+void bc_claim_block(bc_reconciler *r, const bc_job *j, const bc_rival *rival, const bc_tile_head *h,
+                    const bc_block_place *at, size_t jl, const bc_overlap *o, bool *differs)
 {
   for (uint32_t i = 0; i < at->nt; i++) {
     const size_t js = bc_job_step_at(j->b, bc_tile_time(h, at->t0 + i));
     if (js == j->b->n) continue;
-    const bool may = is_from(j, js, h);
+    const bool may = is_from(j, js, h) && is_its_turn(r, rival, j->b->sources[js]);
     for (uint32_t y = o->y_lo; y < o->y_hi; y++)
       differs[js] =
           claim_row(r, j, js, jl, y - j->y0, o->x_lo - j->x0, o->x_hi - o->x_lo, may) || differs[js];
@@ -73,42 +110,23 @@ static bool segment_has_source(const bc_segment_rec *seg, uint32_t id)
   return low < seg->n_sources && bc_le32(seg->sources.p + 4 * (size_t)low) == id;
 }
 
-/* Files are gone through from the last one to the first: this is the last one that was not. */
-static int64_t latest_not_given(bc_reconciler *r)
+/* The last file of all that was not gone through in this run; -1: none. */
+static int64_t latest_not_given(bc_snapshot *snap, const bc_given *given)
 {
   bc_source_rec rec;
-  if (r->not_given != -2) return r->not_given;
-  for (r->not_given = (int64_t)bc_snapshot_source_limit(r->snap) - 1; r->not_given >= 0; r->not_given--) {
-    const uint32_t id = (uint32_t)r->not_given;
-    if (!bc_given_has(r->given, id) && bc_snapshot_source(r->snap, id, &rec, NULL) != BC_E_NOTFOUND) break;
-  }
-  return r->not_given;
+  int64_t id = (int64_t)bc_snapshot_source_limit(snap) - 1;
+  while (id >= 0 && (bc_ids_has(&given->done, (uint32_t)id) ||
+                     bc_snapshot_source(snap, (uint32_t)id, &rec, NULL) == BC_E_NOTFOUND))
+    id--;
+  return id;
 }
 
 /* Whether a file may bring back what is lost of a segment. When its files are not known any may have been, of
  * which the latest was in force. */
-static bool may_bring(bc_reconciler *r, const bc_segment_rec *seg, uint32_t source)
+static bool may_bring(bc_reconciler *r, const bc_segment_rec *seg, const bc_rival *t, uint32_t source)
 {
-  if (seg->n_sources > 0) return segment_has_source(seg, source);
-  return r->conflict != BC_CONFLICT_MEND || (int64_t)source >= latest_not_given(r);
-}
-
-/* Older values were taken for what a later file may have held: worth a word. */
-static void note_owed(bc_reconciler *r, const bc_segment_rec *seg, uint32_t source)
-{
-  for (uint32_t i = seg->n_sources; i-- > 0;) {
-    const uint32_t id = bc_le32(seg->sources.p + 4 * (size_t)i);
-    if (id <= source || id + 1 <= r->given->owed) return;
-    if (!bc_given_has(r->given, id)) r->given->owed = id + 1;
-  }
-}
-
-static bool all_given(const bc_given *given, const uint8_t *sources, uint32_t n)
-{
-  bool all = n > 0;
-  for (uint32_t i = 0; i < n && all; i++)
-    all = bc_given_has(given, bc_le32(sources + 4 * (size_t)i));
-  return all;
+  if (seg->n_sources > 0) return segment_has_source(seg, source) && is_its_turn(r, t, source);
+  return r->conflict != BC_CONFLICT_MEND || (int64_t)source >= t->owed;
 }
 
 /* Whether a tile whose head is lost may have that step. */
@@ -126,9 +144,11 @@ bc_status bc_claim_tile(bc_reconciler *r, const bc_job *j, bc_rival *t, bool *di
   const bc_status st = bc_snapshot_segment(r->snap, t->rec.head_segment, &seg, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) return st;
   t->lost = true;
+  t->owed = latest_owed(r, seg.sources.p, seg.n_sources, t->rec.head_segment);
+  if (seg.n_sources == 0) t->owed = latest_not_given(r->snap, r->given);
   for (size_t s = 0; s < j->b->n; s++) {
     if (!in_span(t, j->b->times[s])) continue;
-    const bool may = may_bring(r, &seg, j->b->sources[s]);
+    const bool may = may_bring(r, &seg, t, j->b->sources[s]);
     t->n_given += may ? 1 : 0;
     t->waits = t->waits || (may && bc_is_barred(r, j, s));
     if (r->conflict != BC_CONFLICT_MEND) continue;
@@ -137,7 +157,6 @@ bc_status bc_claim_tile(bc_reconciler *r, const bc_job *j, bc_rival *t, bool *di
       for (uint32_t y = 0; y < j->ny; y++)
         any = claim_row(r, j, s, l, y, 0, j->nx, may) || any;
     differs[s] = any || differs[s];
-    if (any) note_owed(r, &seg, j->b->sources[s]);
   }
   t->foreign = t->n_given == 0;
   return BC_OK;
@@ -145,11 +164,14 @@ bc_status bc_claim_tile(bc_reconciler *r, const bc_job *j, bc_rival *t, bool *di
 
 /* All steps of a tile are written anew: it can only go as a whole, and while it stays, no query over what is
  * lost of it answers. */
-void bc_claim_steps(const bc_reconciler *r, const bc_job *j, const bc_tile_head *h, bool *differs)
+void bc_claim_steps(const bc_reconciler *r, const bc_job *j, const bc_rival *rival, const bc_tile_head *h,
+                    bool *differs)
 {
   for (uint32_t i = 0; i < h->nt; i++) {
     const size_t js = bc_job_step_at(j->b, bc_tile_time(h, i));
-    if (js < j->b->n && (r->conflict != BC_CONFLICT_MEND || is_from(j, js, h))) differs[js] = true;
+    if (js == j->b->n) continue;
+    if (r->conflict != BC_CONFLICT_MEND || (is_from(j, js, h) && (int64_t)j->b->sources[js] >= rival->owed))
+      differs[js] = true;
   }
 }
 
@@ -302,7 +324,8 @@ static bc_status fill_sheet(bc_reconciler *r, const bc_job *j, size_t i, cover_s
   return BC_OK;
 }
 
-/* For as many steps as it had there are as many nodes as it had, with what is written now. */
+/* For as many steps as it had all nodes of the cell are there, with what is written now: which of them it had
+ * is not known. */
 static bc_status is_covered(bc_reconciler *r, const bc_job *j, size_t i, bool *covered, bc_err *err)
 {
   cover_sheet c = { 0 };
@@ -310,10 +333,9 @@ static bc_status is_covered(bc_reconciler *r, const bc_job *j, size_t i, bool *c
   size_t whole = 0;
   *covered = false;
   if (rec->n_steps == 0) return BC_OK;
-  const uint64_t plane = rec->decoded / sizeof(float) / rec->n_steps;
   const bc_status st = fill_sheet(r, j, i, &c, err);
   for (size_t k = 0; st == BC_OK && k < c.n_times; k++)
-    whole += count_nodes(r, j, &c, c.times[k]) >= plane;
+    whole += count_nodes(r, j, &c, c.times[k]) == c.n_levels * c.ny * c.nx;
   *covered = st == BC_OK && whole >= rec->n_steps;
   for (size_t k = 0; k < c.n_later; k++)
     bc_tile_close(&c.later[k]);
@@ -382,6 +404,16 @@ bc_status bc_drop_superseded(bc_reconciler *r, const bc_job *j, size_t i, bc_err
 
 /* ---- what nobody can bring back ---- */
 
+static bool all_given(bc_snapshot *snap, const bc_given *given, const uint8_t *sources, uint32_t n,
+                      uint32_t segment)
+{
+  bool all = n > 0;
+  for (uint32_t i = 0; i < n && all; i++)
+    all = was_given(snap, given, bc_le32(sources + 4 * (size_t)i), segment) &&
+          !bc_ids_has(&given->held, bc_le32(sources + 4 * (size_t)i));
+  return all;
+}
+
 static bc_status all_sources_given(bc_snapshot *snap, const bc_given *given, const bc_tile_key *key,
                                    const bc_tile_rec *rec, bool *all, bc_err *err)
 {
@@ -389,13 +421,15 @@ static bc_status all_sources_given(bc_snapshot *snap, const bc_given *given, con
   bc_segment_rec seg = { 0 };
   bc_status st = bc_snapshot_tile(snap, key, rec, &t, err);
   if (st == BC_OK) {
-    *all = all_given(given, t.head.sources, t.head.n_sources);
+    *all = all_given(snap, given, t.head.sources, t.head.n_sources, rec->head_segment);
     bc_tile_close(&t);
     return BC_OK;
   }
   if (!bc_is_damage(st)) return st;
   st = bc_snapshot_segment(snap, rec->head_segment, &seg, err);
-  *all = st == BC_OK && all_given(given, seg.sources.p, seg.n_sources);
+  if (st == BC_OK && seg.n_sources == 0) *all = latest_not_given(snap, given) < 0;
+  if (st == BC_OK && seg.n_sources > 0)
+    *all = all_given(snap, given, seg.sources.p, seg.n_sources, rec->head_segment);
   return st == BC_E_NOTFOUND ? BC_OK : st;
 }
 
@@ -426,6 +460,30 @@ bc_status bc_mend_settle(bc_store *store, bc_writer *w, bc_given *given, bc_err 
     if (!gone) given->left[kept++] = given->left[i];
   }
   given->n_left = kept;
+out:
+  bc_snapshot_close(snap);
+  return st;
+}
+
+/* So that a file in a command of its own, with other options, is known as given in the next one. */
+bc_status bc_mend_mark(bc_store *store, bc_writer *w, const bc_given *given, bc_err *err)
+{
+  bc_status st = BC_OK;
+  bc_snapshot *snap = NULL;
+  bc_source_rec rec;
+  const bc_ids *const done = &given->done;
+  if (!given->mends || done->n == 0) return BC_OK;
+  BC_RET(bc_snapshot_open(store, &snap, err));
+  for (size_t i = 0; i < done->n_slots; i++) {
+    if (done->slot[i] == 0 || bc_ids_has(&given->held, done->slot[i] - 1)) continue;
+    st = bc_snapshot_source(snap, done->slot[i] - 1, &rec, err);
+    if (st == BC_E_NOTFOUND || (st == BC_OK && !rec.done)) continue;
+    BC_TRY(st);
+    rec.next_var = 0;
+    rec.next_step = bc_writer_number(w);
+    BC_TRY(bc_writer_source_update(w, &rec, err));
+  }
+  st = BC_OK;
 out:
   bc_snapshot_close(snap);
   return st;

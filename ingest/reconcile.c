@@ -21,7 +21,7 @@ static bc_status collect(void *ctx, const bc_tile_key *key, const bc_tile_rec *r
     r->tiles = p;
     r->cap = cap;
   }
-  r->tiles[r->n++] = (bc_rival){ .key = *key, .rec = *rec };
+  r->tiles[r->n++] = (bc_rival){ .key = *key, .rec = *rec, .owed = -1 };
   return BC_OK;
 }
 
@@ -175,9 +175,9 @@ static bool any_step(const bc_job *j, const bc_tile_head *h, const bc_block_plac
   return false;
 }
 
-/* Block by block, so that each is decoded once. lost: a block was damaged. */
-static bc_status compare_tile(bc_reconciler *r, const bc_job *j, const bc_tile *t, bool *differs, bool *lost,
-                              bc_err *err)
+/* Block by block, so that each is decoded once. rival->lost: a block was damaged. */
+static bc_status compare_tile(bc_reconciler *r, const bc_job *j, bc_rival *rival, const bc_tile *t,
+                              bool *differs, bc_err *err)
 {
   const bc_tile_head *h = &t->head;
   const uint32_t n = h->codec == BC_CODEC_CONST ? h->nl : h->n_blocks;
@@ -189,8 +189,9 @@ static bc_status compare_tile(bc_reconciler *r, const bc_job *j, const bc_tile *
     if (jl < 0 || !overlaps(j, h, &at, &o) || !any_step(j, h, &at)) continue;
     const bc_status st = decode_block(r, t, b, &at, err);
     if (bc_passes_damage(r) && bc_is_damage(st)) {
-      *lost = true;
-      if (r->conflict == BC_CONFLICT_MEND) bc_claim_block(r, j, h, &at, (size_t)jl, &o, differs);
+      if (!rival->lost) bc_find_owed(r, rival, h);
+      rival->lost = true;
+      if (r->conflict == BC_CONFLICT_MEND) bc_claim_block(r, j, rival, h, &at, (size_t)jl, &o, differs);
       continue;
     }
     BC_RET(st);
@@ -200,7 +201,7 @@ static bc_status compare_tile(bc_reconciler *r, const bc_job *j, const bc_tile *
       if (js < j->b->n) BC_RET(compare_plane(r, j, js, (size_t)jl, plane, h, &at, &o, &differs[js], err));
     }
   }
-  if (*lost) bc_claim_steps(r, j, h, differs);
+  if (rival->lost) bc_claim_steps(r, j, rival, h, differs);
   return BC_OK;
 }
 
@@ -232,7 +233,10 @@ static bc_status keep_new(bc_reconciler *r, bc_job *j, const bool *differs, bc_e
   if (j->keep == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
   for (size_t s = 0; s < j->b->n; s++) {
     const bool covered = memchr(r->mask + s * per_step, 0, per_step) == NULL;
-    if ((!covered || differs[s]) && !bc_is_barred(r, j, s)) j->keep[j->n_keep++] = s;
+    if (bc_is_barred(r, j, s))
+      BC_RET(bc_ids_add(&r->given->held, j->b->sources[s], err));
+    else if (!covered || differs[s])
+      j->keep[j->n_keep++] = s;
   }
   if (j->n_keep == j->b->n) {
     bc_free(j->keep);
@@ -252,6 +256,7 @@ static bc_status reopen_sources(bc_reconciler *r, const bc_tile_head *h, bc_err 
     if (st != BC_OK) return st;
     if (!rec.done) continue;
     rec.done = false;
+    rec.next_step = 0;
     BC_RET(bc_writer_source_update(r->w, &rec, err));
   }
   return BC_OK;
@@ -279,8 +284,10 @@ static bc_status reconcile_job(bc_reconciler *r, bc_job *j, bc_err *err)
      * in as many jobs as that takes, and then it goes. */
     r->tiles[i].lost = bc_passes_damage(r) && second_is_damaged(r, j, &t);
     if (r->conflict == BC_CONFLICT_MEND) r->tiles[i].lost = r->tiles[i].lost || payload_is_damaged(&t);
-    st = compare_tile(r, j, &t, differs, &r->tiles[i].lost, err);
-    r->tiles[i].foreign = r->conflict == BC_CONFLICT_MEND && r->tiles[i].lost && !bc_job_any_from(j, &t.head);
+    if (r->tiles[i].lost) bc_find_owed(r, &r->tiles[i], &t.head);
+    st = compare_tile(r, j, &r->tiles[i], &t, differs, err);
+    r->tiles[i].foreign =
+        r->conflict == BC_CONFLICT_MEND && r->tiles[i].lost && !bc_job_any_from(j, &r->tiles[i], &t.head);
     if (st == BC_OK && r->changes && !r->compare_only) st = reopen_sources(r, &t.head, err);
     bc_tile_close(&t);
     BC_TRY(st);
@@ -311,12 +318,9 @@ bc_status bc_reconcile(bc_store *store, bc_writer *w, bc_job *jobs, size_t n_job
                        bc_given *given, bool compare_only, double precision, bc_err *err)
 {
   bc_status st = BC_OK;
-  bc_reconciler r = { .w = w,
-                      .conflict = conflict,
-                      .given = given,
-                      .not_given = -2,
-                      .compare_only = compare_only,
-                      .precision = precision };
+  bc_reconciler r = {
+    .w = w, .conflict = conflict, .given = given, .compare_only = compare_only, .precision = precision
+  };
   BC_TRY(bc_snapshot_open(store, &r.snap, err));
   BC_TRY(bc_decoder_open(&r.decoder, err));
   for (size_t i = 0; i < n_jobs; i++) {

@@ -12,6 +12,8 @@ typedef struct bc_rival {
   bool foreign;   /* and mending it is not for the files of this job */
   size_t n_given; /* of one whose head cannot be read: steps that the job may give */
   bool waits;     /* and for some another lost one has to come back first */
+  int64_t
+      owed; /* the latest of its files that has not been given: older ones do not speak for it; -1: none */
 } bc_rival;
 
 enum { BC_SPOKEN = 1, BC_BARRED = 2 /* by a lost tile that only other files bring back */ };
@@ -22,7 +24,6 @@ typedef struct bc_reconciler {
   bc_decoder *decoder;
   bc_conflict conflict;
   bc_given *given;
-  int64_t not_given; /* the latest source that was not; -1: none, -2: not looked up yet */
   bool compare_only;
   double precision;
   bc_rival *tiles; /* primary parts of the job's key, ascending */
@@ -51,14 +52,17 @@ static inline bool bc_passes_damage(const bc_reconciler *r) { return r->conflict
 /* ---- mend.c: differs[step] is set where the job has to write what was lost ---- */
 
 /* Whether some step comes from one of the files that a tile was made of; only they can bring it back. */
-bool bc_job_any_from(const bc_job *j, const bc_tile_head *h);
+bool bc_job_any_from(const bc_job *j, const bc_rival *t, const bc_tile_head *h);
+/* Settles t->owed of a tile whose head can be read and of which something is lost. */
+void bc_find_owed(bc_reconciler *r, bc_rival *t, const bc_tile_head *h);
 /* Whether a lost tile that only other files bring back stands in the way of a step. */
 bool bc_is_barred(const bc_reconciler *r, const bc_job *j, size_t step);
 /* A damaged block: its values are the job's. jl: its level among those of the job. */
-void bc_claim_block(bc_reconciler *r, const bc_job *j, const bc_tile_head *h, const bc_block_place *at,
-                    size_t jl, const bc_overlap *o, bool *differs);
+void bc_claim_block(bc_reconciler *r, const bc_job *j, const bc_rival *t, const bc_tile_head *h,
+                    const bc_block_place *at, size_t jl, const bc_overlap *o, bool *differs);
 /* All steps of a tile are written anew. */
-void bc_claim_steps(const bc_reconciler *r, const bc_job *j, const bc_tile_head *h, bool *differs);
+void bc_claim_steps(const bc_reconciler *r, const bc_job *j, const bc_rival *t, const bc_tile_head *h,
+                    bool *differs);
 /* A tile whose head cannot be read. */
 bc_status bc_claim_tile(bc_reconciler *r, const bc_job *j, bc_rival *t, bool *differs,
                         bc_err *err) BC_MUST_CHECK;

@@ -81,13 +81,13 @@ static bc_status apply_one(bc_index *ix, const bc_store *st, uint32_t id, bc_rei
 
 /* A segment that is passed over is remembered, so that verify goes on telling. A stray file may have a number
  * far away. */
-static bc_status remember(bc_index *ix, uint32_t id, size_t n_files, bc_err *err)
+static bc_status remember(bc_index *ix, uint32_t id, bc_err *err)
 {
   uint64_t next = 0;
   bc_txn *t = NULL;
   BC_RET(bc_txn_begin(ix, true, &t, err));
   bc_status s = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
-  if (s == BC_OK && id < next + n_files) s = bc_put_lost_segment(t, id, err);
+  if (s == BC_OK && id < next + BC_STRAY_FAR) s = bc_put_lost_segment(t, id, err);
   if (s == BC_OK)
     s = bc_txn_commit(t, err);
   else
@@ -112,7 +112,7 @@ static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const 
     if (s <= BC_E_CORRUPT && s > BC_E_IO) { /* a damaged segment: what the others hold is saved */
       report->damaged++;
       if (skipped != NULL) skipped(ctx, e.msg);
-      s = remember(ix, ids[i], n, err);
+      s = remember(ix, ids[i], err);
     } else if (s != BC_OK && s != BC_E_CANCELLED && err != NULL) {
       *err = e;
     }
@@ -132,8 +132,8 @@ static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const 
 
 typedef struct missing {
   const bc_store *st;
-  bc_txn *now;   /* of the new index */
-  bool is_older; /* the old one was made before the last commit */
+  bc_txn *now;     /* of the new index */
+  uint64_t behind; /* commits that the old index does not know */
   void (*skipped)(void *, const char *);
   void *ctx;
   bc_reindex_report *report;
@@ -199,7 +199,8 @@ static bc_status compare_old(void *ctx, bc_bytes key, bc_bytes value, bool *stop
   if (old.bytes == 0) return BC_OK;
   const bc_status st = bc_txn_segment_get(m->now, old.id, &now, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) return st;
-  if (st == BC_OK ? now.bytes > 0 : m->is_older) return BC_OK;
+  if (st == BC_OK ? now.bytes > 0 : m->behind > 0) return BC_OK;
+  if (m->behind > 1) return BC_OK; /* no writer goes on with it anyway */
   return BC_FAIL(err, BC_E_CORRUPT,
                  "its index is whole and knows what was in segment %" PRIu32
                  ", which cannot be read: a new index would not. Run bctool verify, which names the files to "
@@ -215,7 +216,7 @@ static bc_status compare_with_old(const char *folder, missing *m, bc_err *err)
   if (ix == NULL) return BC_OK;
   bc_status st = bc_meta_get(t, BC_META_SNAPSHOT, &then, err);
   if (st == BC_OK) st = bc_meta_get(m->now, BC_META_SNAPSHOT, &now, err);
-  m->is_older = then < now;
+  m->behind = now > then ? now - then : 0;
   if (st == BC_OK) st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, compare_old, m, err);
   bc_txn_abort(t);
   bc_index_close(ix);

@@ -457,6 +457,8 @@ bc_status bc_writer_drop(bc_writer *w, const bc_tile_key *key, bc_err *err)
   return BC_OK;
 }
 
+uint32_t bc_writer_number(const bc_writer *w) { return w->next_segment; }
+
 uint64_t bc_writer_pending_bytes(const bc_writer *w) { return w->seg == NULL ? 0 : bc_segw_bytes(w->seg); }
 
 bc_status bc_writer_retire(bc_writer *w, uint32_t segment, bc_err *err)

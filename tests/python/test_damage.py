@@ -404,7 +404,7 @@ def test_files_of_one_name_mend_in_any_order(bct, mkcube, tmp_path):
     shutil.rmtree(store)
     shutil.copytree(tmp_path / "lost", store)
     said = bct.run("ingest", "netcdf", store, files[0], "--mend").stderr.decode()
-    assert "may have been replaced by a later file, f.nc, that was not given now" in said
+    assert "waits for a later file, f.nc" in said
 
 
 @pytest.mark.parametrize("how", ["lost", "damaged"])

@@ -21,7 +21,7 @@ typedef struct ingest_args {
   double precision;
   uint64_t memory;
   int32_t threads;
-  bool replace, mend, is_static, keep_going, dry_run, json;
+  bool replace, mend, mend_older, is_static, keep_going, dry_run, json;
 } ingest_args;
 
 static const bct_opt k_opts[] = {
@@ -42,6 +42,8 @@ static const bct_opt k_opts[] = {
           "new values win where they differ from stored ones; without it that is refused"),
   BCT_OPT(FLAG, 0, "mend", NULL, ingest_args, mend,
           "bring back what is damaged or lost of these files; what can be read stays as it is"),
+  BCT_OPT(FLAG, 0, "mend-older", NULL, ingest_args, mend_older,
+          "the same, also where values of a later file may have been in force, which is not to be had"),
   BCT_HEADING("How it is stored"),
   BCT_OPT(TEXT, 0, "codec", "auto|raw|zstd[:L]", ingest_args, codec,
           "auto (the default) keeps the smallest; raw is for zero-copy windows; all are lossless"),
@@ -128,6 +130,7 @@ static bc_status make_opts(const ingest_args *a, ingest_parsed *p, bc_ingest_opt
   o->regrid = regrid_of(a->regrid);
   o->replace = a->replace;
   o->mend = a->mend;
+  o->mend_older = a->mend_older;
   o->is_static = a->is_static;
   o->keep_going = a->keep_going;
   o->memory = a->memory;
@@ -241,6 +244,7 @@ static int run_ingest(const bct_cmd *self, int argc, char **argv)
 
   if (rc == BCT_GO && a.common.operands.n < 2 && a.files_from == NULL)
     rc = bct_usage("FILE is missing: bctool ingest netcdf STORE FILE.. (or --files-from LIST)");
+  a.mend = a.mend || a.mend_older;
   if (rc == BCT_GO && a.replace && a.mend)
     rc = bct_usage("--replace and --mend exclude each other: new values win, or stored ones stay");
   if (rc == BCT_GO) {
