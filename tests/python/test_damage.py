@@ -1,5 +1,6 @@
 """What verify says about damage is enough to mend it: the command that it names, typed as it stands, brings every
 value back. Queries beside damage answer, those over it name it, and --skip-damaged says what it leaves out."""
+import io
 import json
 import random
 import shlex
@@ -356,6 +357,92 @@ def test_no_writer_commits_to_an_index_of_another_day(bct, mkcube, tmp_path):
     bct.run("reindex", store)
     bct.run("verify", store, "--full")
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def lines(bct, store, rounds=6):
+    """Types the command of each line that verify prints, in that order and never the last one, until it is content."""
+    for _ in range(rounds):
+        done = bct.run("verify", store.name, "--full", code=None, cwd=store.parent)
+        if done.returncode == 0:
+            return
+        told = [line.partition("to mend it: ")[2] for line in done.stdout.decode().splitlines() if "to mend it: " in line]
+        for command in dict.fromkeys(told):
+            for one in command.split(" && "):
+                bct.run(*shlex.split(one)[1:], cwd=store.parent, code=None)
+                yield
+    raise AssertionError(done.stdout.decode())
+
+
+def test_a_line_for_one_tile_brings_no_older_values_into_another(bct, mkcube, tmp_path):
+    """a.nc alone made the first tile; in the second one b.nc replaced what it had."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "64")
+    for name, variables, days, seed in [("a", "t2m,u10", ("01", "16"), "4"), ("b", "u10", ("10", "25"), "5")]:
+        bct.ingest(store, mkcube(tmp_path / f"{name}.nc", "--var", variables, *AREA, "--step", "6h", "--seed", seed, "--from",
+                                 f"2019-03-{days[0]}", "--to", f"2019-03-{days[1]}"), args=["--replace"])
+    bct.run("compact", store)
+    want = {v: bct.npy(store, "--var", v) for v in ("t2m", "u10")}
+    for _, _, path, offset, stored, *_ in places(store):
+        for part in range(5, 100, 10):
+            flip(path, offset + stored * part // 100)
+    for _ in lines(bct, store):
+        for v in want:
+            done = bct.run("query", store, "--var", v, "-q", "-f", "npy", "-o", "-", code=None)
+            assert done.returncode == 3 or same_bits(np.load(io.BytesIO(done.stdout)), want[v]), v
+    for v in want:
+        assert same_bits(bct.npy(store, "--var", v), want[v]), v
+
+
+def test_lines_one_by_one_lose_nothing_that_other_lost_tiles_hide(bct, mkcube, tmp_path):
+    """Boxes and spans overlap; the first segment was merged of three files, one of them cut in time."""
+    store = bct.create(tmp_path / "s.bcube", "--bbox", "-4,53,3,60")
+    made = [("z", "-4,53,3,60", "03-01", "03-04", []), ("d", "-4,55,1,58", "03-05", "04-04", []),
+            ("o", "-4,53,0,57", "03-01", "03-20", ["--time", "2019-03-02/2019-03-12"]),
+            ("f", "-2,55,3,60", "03-15", "04-02", []), ("a", "-4,53,3,60", "03-01", "03-16", [])]
+    for i, (name, box, first, last, options) in enumerate(made):
+        file = mkcube(tmp_path / f"{name}.nc", "--var", "u10", "--bbox", box, "--step", "6h", "--seed", str(i), "--from",
+                      f"2019-{first}", "--to", f"2019-{last}")
+        bct.ingest(store, file, args=["--replace", *options])
+        if name == "o":
+            bct.run("compact", store)
+    want = bct.npy(store, "--var", "u10")
+    for path in (store / "segments").glob("*.seg"):
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:100])
+    for _ in lines(bct, store):
+        done = bct.run("query", store, "--var", "u10", "-q", "-f", "npy", "-o", "-", code=None)
+        assert done.returncode == 3 or same_bits(np.load(io.BytesIO(done.stdout)), want)
+    assert same_bits(bct.npy(store, "--var", "u10"), want)
+
+
+def test_files_of_one_name_with_other_options_bring_nothing_new(bct, mkcube, tmp_path):
+    store = bct.create(tmp_path / "s.bcube", "--cell", "8")
+    files = []
+    for i, options in enumerate([["--var", "msl"], ["--bbox", "1,41,3,43"]]):
+        (tmp_path / str(i)).mkdir()
+        files.append(mkcube(tmp_path / str(i) / "f.nc", "--var", "t2m,msl", *AREA, "--step", "6h", "--seed", str(i), "--from",
+                            f"2019-03-0{1 + 2 * i}", "--to", f"2019-03-0{2 + 2 * i}"))
+        bct.ingest(store, files[i], args=options)
+    want = {v: bct.npy(store, "--var", v) for v in ("t2m", "msl")}
+    (store / "segments" / "0000000001.seg").unlink()
+    said = bct.run("ingest", "netcdf", store, *files, "--var", "msl", "--mend").stderr.decode()
+    assert said.count("came in with other options") == 1
+    bct.run("compact", store)
+    for v in want:
+        assert same_bits(bct.npy(store, "--var", v), want[v]), v
+    bct.run("verify", store, "--full")
+
+
+def test_a_lost_tile_of_finer_steps_hides_them_all(bct, mkcube, tmp_path):
+    """The variable was 6-hourly first, and has hours since."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "8")
+    for name, step, seed in [("six", "6h", "1"), ("old", "1h", "2"), ("new", "1h", "3")]:
+        bct.ingest(store, mkcube(tmp_path / f"{name}.nc", "--var", "t2m", *AREA, "--step", step, "--seed", seed, "--from",
+                                 "2019-03-01", "--to", "2019-03-03"), args=["--replace"])
+    (store / "segments" / "0000000003.seg").unlink()
+    out = tmp_path / "x.npy"
+    bct.run("query", store, "--var", "t2m", "--skip-damaged", "-o", out)
+    got = np.load(out)
+    assert got.shape[0] == 72 and np.isnan(got).all()
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
