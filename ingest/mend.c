@@ -472,11 +472,14 @@ bc_status bc_mend_mark(bc_store *store, bc_writer *w, const bc_given *given, bc_
   bc_snapshot *snap = NULL;
   bc_source_rec rec;
   const bc_ids *const done = &given->done;
-  if (!given->mends || done->n == 0) return BC_OK;
+  if (done->n == 0) return BC_OK;
   BC_RET(bc_snapshot_open(store, &snap, err));
+  if (!given->mends && !bc_snapshot_lacks_segment(snap)) goto out;
   for (size_t i = 0; i < done->n_slots; i++) {
     if (done->slot[i] == 0 || bc_ids_has(&given->held, done->slot[i] - 1)) continue;
-    st = bc_snapshot_source(snap, done->slot[i] - 1, &rec, err);
+    bc_source_rec was;
+    st = bc_snapshot_source(snap, done->slot[i] - 1, &was, err);
+    if (st == BC_OK) st = bc_writer_find_source(w, &was, &rec, err); /* what this run says of it */
     if (st == BC_E_NOTFOUND || (st == BC_OK && !rec.done)) continue;
     BC_TRY(st);
     rec.next_var = 0;

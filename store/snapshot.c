@@ -172,6 +172,22 @@ bc_status bc_snapshot_segment(bc_snapshot *s, uint32_t id, bc_segment_rec *out, 
   return bc_txn_segment_get(s->txn, id, out, err);
 }
 
+static bc_status look_for_lost(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  bc_segment_rec rec;
+  bc_segment *seg = NULL;
+  BC_RET(bc_segment_rec_get(key, value, &rec, err));
+  *stop = bc_store_segment(((bc_snapshot *)ctx)->st, rec.id, &seg, NULL) != BC_OK;
+  bc_segment_unref(seg);
+  return *stop ? BC_E_NOTFOUND : BC_OK;
+}
+
+bool bc_snapshot_lacks_segment(bc_snapshot *s)
+{
+  return bc_txn_each(s->txn, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, look_for_lost, s, NULL) ==
+         BC_E_NOTFOUND;
+}
+
 bc_status bc_snapshot_source(bc_snapshot *s, uint32_t id, bc_source_rec *out, bc_err *err)
 {
   return bc_get_source(s->txn, id, out, err);
