@@ -54,6 +54,36 @@ static bc_status prepare(bc_compact_run *r, bc_err *err)
   return bc_compact_count(r, err);
 }
 
+/* ---- giving up what is lost ---- */
+
+static bc_status forget_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
+{
+  bc_compact_run *r = ctx;
+  bc_piece p;
+  bc_err e = { .msg = "" };
+  (void)stop;
+  BC_RET(bc_tile_key_get(kb, &p.key, err));
+  BC_RET(bc_tile_rec_get(vb, &p.rec, err));
+  BC_RET(bc_compact_cancelled(r, err));
+  const bc_status st = bc_compact_check_piece(r, &p, &e);
+  if (st == BC_OK) return BC_OK;
+  if (!bc_is_damage(st)) { /* a disk that fails today may be read tomorrow */
+    if (err != NULL) *err = e;
+    return st;
+  }
+  r->c.report->forgotten++;
+  return bc_writer_drop(r->c.w, &p.key, err);
+}
+
+static bc_status forget_lost(bc_compact_run *r, bc_err *err)
+{
+  BC_RET(bc_compact_open_snapshot(r, err));
+  BC_RET(bc_txn_each(r->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, forget_tile, r, err));
+  bc_snapshot_close(r->snap);
+  r->snap = NULL;
+  return bc_writer_commit(r->c.w, err);
+}
+
 static bc_status report_after(bc_compact_run *r, bc_err *err)
 {
   bc_store_info info;
@@ -79,6 +109,7 @@ bc_status bc_store_compact(bc_store *store, const bc_compact_opts *opts, const b
   BC_TRY(set_limits(&r, opts, &memory, err));
   BC_TRY(bc_merger_open(memory / 4, &r.merger, err));
   if (!dry_run) BC_TRY(bc_writer_open(store, &r.c.w, err));
+  if (!dry_run && r.c.forget_lost) BC_TRY(forget_lost(&r, err));
   BC_TRY(prepare(&r, err));
   if (!dry_run) {
     bc_writer_set_upkeep(r.c.w, &r.c.upkeep);

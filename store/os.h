@@ -88,6 +88,11 @@ typedef struct bc_lock {
 bc_status bc_os_lock(const char *path, bc_lock *out, bc_err *err) BC_MUST_CHECK;
 void bc_os_unlock(bc_lock *l);
 
+/* A note of n bytes written in place, without fsync: for what may be behind, or not there at all. get gives
+ * the bytes read, 0 when there is none. */
+void bc_os_put_note(const char *path, const void *p, size_t n);
+size_t bc_os_get_note(const char *path, void *dst, size_t n);
+
 int64_t bc_os_now(void);      /* seconds since 1970 */
 double bc_os_monotonic(void); /* seconds */
 void bc_os_random(uint8_t *p, size_t n);

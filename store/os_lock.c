@@ -1,5 +1,5 @@
 /*
- * The writer's lock: a file that says who holds it.
+ * Small files that are written in place: the writer's lock, which says who holds it, and notes.
  */
 #define _DEFAULT_SOURCE 1 /* flock beside POSIX 2008 */
 
@@ -71,4 +71,26 @@ void bc_os_unlock(bc_lock *l)
   (void)flock(l->fd, LOCK_UN); /* a forked child may still hold the descriptor */
   (void)close(l->fd);
   l->fd = -1;
+}
+
+/* ---- notes ---- */
+
+void bc_os_put_note(const char *path, const void *p, size_t n)
+{
+  const int fd = bc_os_open_fd(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0644);
+
+  if (fd < 0) return;
+  (void)bc_os_pwrite_all(fd, p, n, 0);
+  (void)close(fd);
+}
+
+size_t bc_os_get_note(const char *path, void *dst, size_t n)
+{
+  const int fd = bc_os_open_fd(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+  ssize_t k = -1;
+
+  if (fd < 0) return 0;
+  if (bc_os_faulted(BC_FAULT_READ) == 0) k = pread(fd, dst, n, 0);
+  (void)close(fd);
+  return k < 0 ? 0 : (size_t)k;
 }

@@ -95,6 +95,18 @@ static bc_status remember(bc_index *ix, uint32_t id, bc_err *err)
   return s;
 }
 
+/* Nothing counts on the newest segment: only the note beside the segments knows when it is gone. */
+static bc_status remember_newest(bc_index *ix, const bc_store *st, bc_err *err)
+{
+  uint64_t next = 0;
+  bc_txn *t = NULL;
+  const uint32_t newest = bc_newest_get(st);
+  BC_RET(bc_txn_begin(ix, false, &t, err));
+  const bc_status s = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
+  bc_txn_abort(t);
+  return s == BC_OK && newest >= next ? remember(ix, newest, err) : s;
+}
+
 static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const bc_progress *progress,
                            void (*skipped)(void *, const char *), void *ctx, bc_reindex_report *report,
                            bc_err *err)
@@ -119,6 +131,7 @@ static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const 
     if (progress != NULL && progress->tick != NULL) progress->tick(progress->ctx, i + 1, n, "reindex");
   }
   bc_free(ids);
+  if (s == BC_OK) s = remember_newest(ix, st, err);
   if (s == BC_OK && n > 0 && report->segments == 0 && !may_be_empty)
     s = BC_FAIL(
         err, BC_E_CORRUPT,

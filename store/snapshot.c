@@ -147,6 +147,23 @@ static bc_status add_segment_bytes(void *ctx, bc_bytes key, bc_bytes value, bool
   return BC_OK;
 }
 
+/* Asked of the index as it is now: commits that came after the snapshot do not count. */
+static bc_status look_for_newer(bc_snapshot *s, uint32_t *out, bc_err *err)
+{
+  uint64_t next = 0;
+  bc_txn *now = NULL;
+  const uint32_t newest = bc_newest_get(s->st);
+  BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SEGMENT, &next, err));
+  if (newest >= next) {
+    BC_RET(bc_txn_begin(s->st->ix, false, &now, err));
+    const bc_status st = bc_meta_get(now, BC_META_NEXT_SEGMENT, &next, err);
+    bc_txn_abort(now);
+    if (st != BC_OK) return st;
+  }
+  *out = newest >= next && newest - next < BC_STRAY_FAR ? newest : 0;
+  return BC_OK;
+}
+
 bc_status bc_snapshot_info(bc_snapshot *s, bc_store_info *out, bc_err *err)
 {
   memset(out, 0, sizeof *out);
@@ -157,6 +174,7 @@ bc_status bc_snapshot_info(bc_snapshot *s, bc_store_info *out, bc_err *err)
   out->n_grids = s->schema->n_grids;
   out->n_modalities = s->schema->n_modalities;
   out->index_bytes = bc_index_bytes(s->st->ix);
+  BC_RET(look_for_newer(s, &out->newest, err));
   BC_RET(bc_txn_count(s->txn, BC_TABLE_TILES, &out->n_tiles, err));
   BC_RET(bc_txn_count(s->txn, BC_TABLE_SOURCES, &out->n_sources, err));
   return bc_txn_each(s->txn, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, add_segment_bytes, out, err);

@@ -58,7 +58,8 @@ static bc_status open_marked(const char *path, bc_store **out, bc_err *err)
   s->pid = bc_os_pid();
   s->path = bc_path_trimmed(path);
   s->segments = s->path == NULL ? NULL : bc_asprintf("%s/" BC_SEGMENTS, s->path);
-  if (s->segments == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory"));
+  s->newest = s->path == NULL ? NULL : bc_asprintf("%s/" BC_SEGMENTS "/" BC_NEWEST, s->path);
+  if (s->segments == NULL || s->newest == NULL) BC_TRY(BC_FAIL(err, BC_E_NOMEM, "store: no memory"));
   BC_TRY(bc_marker_read(s, err));
   if (!bc_os_is_own_dir(s->segments))
     BC_TRY(BC_FAIL(err, BC_E_CORRUPT, "%s: no folder there (a link is not followed)", s->segments));
@@ -124,6 +125,7 @@ void bc_store_close(bc_store *st)
   if (st->locked && st->pid == bc_os_pid()) bc_os_unlock(&st->lock);
   pthread_mutex_destroy(&st->mutex);
   bc_free(st->segments);
+  bc_free(st->newest);
   bc_free(st->path);
   bc_free(st);
 }

@@ -45,8 +45,9 @@ typedef struct bc_store_info {
   uint64_t snapshot; /* number of commits */
   uint64_t n_tiles, n_segments, n_sources, n_modalities, n_grids;
   uint64_t segment_bytes, index_bytes; /* on disk */
-  uint64_t
-      n_lost; /* of the segments: the index was made anew without them, and what they held is not known */
+  uint64_t n_lost; /* of the segments: the index was made anew without them: what they held is not known */
+  uint32_t newest; /* segment that was committed later than all that the index knows of: a copy of the index
+                      was put back; 0: none */
 } bc_store_info;
 
 /**
@@ -133,7 +134,7 @@ typedef struct bc_compact_opts {
   uint64_t memory;        /* bytes; 0 = a quarter of the machine's, at most 1 GiB */
   uint64_t segment_bytes; /* of the segments that are made, about; 0 = 256 MiB */
   bool dry_run;           /* look only; the store may then be open for reading */
-  bool forget_lost;       /* of lost segments that the index was made without, it is not told any more */
+  bool forget_lost; /* give up what cannot be read: tiles, and segments that the index was made without */
 } bc_compact_opts;
 typedef struct bc_compact_report {
   uint64_t segments_before, segments_after, rewritten; /* dry run: rewritten = would be */
@@ -143,6 +144,7 @@ typedef struct bc_compact_report {
   uint64_t merged, made; /* pieces that became one with others, tiles made of them */
   uint64_t read_bytes;   /* stored bytes of all these */
   uint64_t damaged;      /* tiles left where they are because they cannot be read: run bc_store_verify */
+  uint64_t forgotten;    /* tiles given up (forget_lost) */
   uint64_t leftovers;    /* files removed that an interrupted run had left */
   uint64_t commits;
 } bc_compact_report;

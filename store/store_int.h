@@ -10,6 +10,7 @@
 #define BC_MARKER   "BIOCUBE"
 #define BC_SEGMENTS "segments"
 #define BC_INDEX    "index"
+#define BC_NEWEST   "newest" /* beside the segments: the number of the newest */
 #define BC_LOCK     "writer.lock"
 
 /* Keys of BC_TABLE_META; values are le64. */
@@ -30,7 +31,7 @@ typedef struct bc_schema {
 } bc_schema;
 
 struct bc_store {
-  char *path, *segments;
+  char *path, *segments, *newest;
   uint8_t uuid[16];
   bc_grid grid; /* of the marker: number 0 */
   long pid;
@@ -84,6 +85,13 @@ bc_status bc_index_init(const char *folder, const uint8_t uuid[16], const bc_gri
                         bc_err *err) BC_MUST_CHECK;
 /* Marker and writer lock only: for making a new index. */
 bc_status bc_store_open_bare(const char *path, bc_store **out, bc_err *err) BC_MUST_CHECK;
+/*
+ * The number of the newest segment that was committed, kept outside of the index: an index that was put back,
+ * or made anew after that segment went, would not miss it. Written after each commit as far as that works; 0
+ * when there is none. Read it before the index, which is then no older unless it was put back.
+ */
+void bc_newest_put(const bc_store *st, uint32_t id);
+uint32_t bc_newest_get(const bc_store *st);
 /* Let go of maps that nobody uses; the mutex is held. */
 void bc_store_drop_unused(bc_store *st);
 /* An owned reference to a mapped segment. */

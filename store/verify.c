@@ -206,16 +206,16 @@ out:
  * in: with more of them, or a later one, the index is older than they are. */
 typedef struct strays {
   uint64_t n_whole, n_damaged;
-  uint32_t first; /* of those that are whole */
+  uint32_t first;  /* of those that are whole */
+  uint32_t newest; /* that was ever committed; 0 when that is not known */
 } strays;
 
 static bc_status tell_old_index(check *c, const strays *s, bc_err *err)
 {
   bc_err e = { .msg = "" };
   (void)BC_FAIL(&e, BC_E_CORRUPT,
-                "index: older than %" PRIu64
-                " of the segments: a copy of it was put back? run bctool reindex %s",
-                s->n_whole, c->st->path);
+                "index: older than segment %" PRIu32 ": a copy of it was put back? run bctool reindex %s",
+                s->newest == 0 ? s->first : s->newest, c->st->path);
   return tell_index(c, &e, err);
 }
 
@@ -260,6 +260,7 @@ static bc_status check_strays(check *c, bool *is_old, bc_err *err)
   uint64_t next = 0;
   strays s = { 0 };
   bc_txn *now = NULL;
+  s.newest = bc_newest_get(c->st);
   BC_RET(bc_os_list(c->st->segments, &names, &n, err));
   bc_status st = bc_txn_begin(c->st->ix, false, &now, err); /* a writer may be at work */
   if (st == BC_OK) st = bc_meta_get(now, BC_META_NEXT_SEGMENT, &next, err);
@@ -273,7 +274,8 @@ static bc_status check_strays(check *c, bool *is_old, bc_err *err)
   }
   bc_os_list_free(names, n);
   BC_RET(st);
-  *is_old = s.n_whole > 0 && (s.n_whole > 1 || s.n_damaged > 0 || s.first != next);
+  if (s.newest < next || s.newest - next >= BC_STRAY_FAR) s.newest = 0;
+  *is_old = s.newest > 0 || (s.n_whole > 0 && (s.n_whole > 1 || s.n_damaged > 0 || s.first != next));
   return *is_old ? tell_old_index(c, &s, err) : BC_OK;
 }
 

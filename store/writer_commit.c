@@ -127,6 +127,7 @@ static bc_status apply_segment(bc_store *st, uint32_t id, bool deep, bc_err *err
   }
   bc_txn_abort(t);
   bc_segment_unref(seg);
+  if (s == BC_OK) bc_newest_put(st, id);
   return s;
 }
 
@@ -140,8 +141,9 @@ static void remove_unfinished(const bc_store *st, const char *name)
 
 /* Segments that the index does not know yet, by their numbers. */
 typedef struct younger {
-  uint32_t whole, damaged; /* the first of each */
-  uint32_t n_whole, n_damaged;
+  uint32_t whole; /* the first */
+  uint32_t n_whole;
+  bc_buf damaged; /* le32 each */
 } younger;
 
 static bc_status look_at(const bc_store *st, uint32_t id, uint64_t next, younger *y, bc_err *err)
@@ -150,8 +152,17 @@ static bc_status look_at(const bc_store *st, uint32_t id, uint64_t next, younger
   const bc_status s = bc_segment_open(st->segments, id, st->uuid, true, &seg, err);
   bc_segment_unref(seg);
   if (s == BC_OK && y->n_whole++ == 0) y->whole = id;
-  if (bc_is_damage(s) && id - next < BC_STRAY_FAR && y->n_damaged++ == 0) y->damaged = id;
+  if (bc_is_damage(s) && id - next < BC_STRAY_FAR) return bc_buf_u32(&y->damaged, id, err);
   return s == BC_E_NOTFOUND || bc_is_damage(s) ? BC_OK : s;
+}
+
+/* The newest segment, when its file is gone, and the index does not know of it either. */
+static bc_status add_gone(const bc_store *st, uint64_t next, uint32_t *highest, younger *y, bc_err *err)
+{
+  const uint32_t newest = bc_newest_get(st);
+  if (newest < next || newest <= *highest || newest - next >= BC_STRAY_FAR) return BC_OK;
+  *highest = newest;
+  return bc_buf_u32(&y->damaged, newest, err);
 }
 
 /* The files that are there, in order of their names, which is that of their numbers; a stray one may have any
@@ -169,15 +180,17 @@ static bc_status list_younger(const bc_store *st, uint64_t next, younger *y, uin
     if (id >= next) s = look_at(st, id, next, y, err);
   }
   bc_os_list_free(names, n);
-  return s;
+  return s == BC_OK ? add_gone(st, next, highest, y, err) : s;
 }
 
-/* It was whole when it was published: what it held is lost, if it was ever told to be in. */
-static bc_status note_lost(bc_store *st, uint32_t id, bc_err *err)
+/* They were whole when they were published: what they held is lost, if it was ever told to be in. */
+static bc_status note_lost(bc_store *st, bc_bytes ids, bc_err *err)
 {
   bc_txn *t = NULL;
+  bc_status s = BC_OK;
   BC_RET(bc_txn_begin(st->ix, true, &t, err));
-  bc_status s = bc_put_lost_segment(t, id, err);
+  for (size_t i = 0; s == BC_OK && i < ids.n; i += 4)
+    s = bc_put_lost_segment(t, bc_le32(ids.p + i), err);
   if (s == BC_OK)
     s = bc_txn_commit(t, err);
   else
@@ -192,7 +205,7 @@ static bc_status note_lost(bc_store *st, uint32_t id, bc_err *err)
  */
 bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *err)
 {
-  younger y = { 0 };
+  younger y = { .damaged = bc_buf_empty(SIZE_MAX) };
   uint32_t highest = 0;
   uint64_t next = 0;
   bc_txn *t = NULL;
@@ -203,17 +216,20 @@ bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *e
   if (s == BC_OK && highest >= UINT32_MAX - 1)
     s = BC_FAIL(err, BC_E_RANGE, "%s: segment %" PRIu32 " is there, and no greater number is left", st->path,
                 highest);
-  const bool others = y.n_whole > 1 || y.n_damaged > 0;
+  const bool others = y.n_whole > 1 || y.damaged.n > 0;
   if (s == BC_OK && y.n_whole > 0 && (others || y.whole != next))
     s = BC_FAIL(err, BC_E_CORRUPT,
                 "index: older than segment %" PRIu32 ": a copy of it was put back? run bctool reindex %s",
                 y.whole, st->path);
   if (s == BC_OK && y.n_whole == 1) {
+    uint8_t id[4];
+    bc_put_le32(id, y.whole);
     s = apply_segment(st, y.whole, true, err);
-    if (bc_is_damage(s)) s = note_lost(st, y.whole, err);
-  } else if (s == BC_OK && y.n_damaged > 0) {
-    s = note_lost(st, y.damaged, err);
+    if (bc_is_damage(s)) s = note_lost(st, (bc_bytes){ id, sizeof id }, err);
+  } else if (s == BC_OK && y.damaged.n > 0) {
+    s = note_lost(st, (bc_bytes){ y.damaged.p, y.damaged.n }, err);
   }
+  bc_buf_dispose(&y.damaged);
   *next_segment = highest + 1;
   return s;
 }

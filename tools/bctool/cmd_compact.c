@@ -23,8 +23,7 @@ static const bct_opt k_opts[] = {
           "bytes of the files that are made, about (256M)"),
   BCT_OPT(FLAG, 0, "dry-run", NULL, compact_args, dry_run, "say what there is to do, write nothing"),
   BCT_OPT(FLAG, 0, "forget-lost", NULL, compact_args, forget_lost,
-          "tell no more of lost segments of which nothing is known, and remove what is left of them: when "
-          "all files "
+          "give up what cannot be read: tiles, and lost segments of which nothing is known; when all files "
           "were ingested again with --replace"),
   BCT_HEADING("Output"),
   BCT_OPT(FLAG, 0, "json", NULL, compact_args, json, "print JSON"),
@@ -56,6 +55,7 @@ static int print_json(const bc_compact_report *r, bool dry_run)
   bc_json_uint(j, "made", r->made);
   bc_json_uint(j, "read_bytes", r->read_bytes);
   bc_json_uint(j, "damaged", r->damaged);
+  bc_json_uint(j, "forgotten", r->forgotten);
   bc_json_uint(j, "leftovers", r->leftovers);
   bc_json_uint(j, "commits", r->commits);
   bc_json_end(j);
@@ -66,6 +66,8 @@ static void say_report(const bc_compact_report *r, bool dry_run)
 {
   char a[BCT_TEXT_MAX], b[BCT_TEXT_MAX], c[BCT_TEXT_MAX];
 
+  if (r->forgotten > 0)
+    bct_say("%s given up that could not be read", bct_text_count(a, r->forgotten, "tile"));
   if (r->moved + r->merged + r->commits + r->leftovers == 0 && (!dry_run || r->rewritten == 0)) {
     bct_say("nothing to do: %s, %s", bct_text_count(a, r->tiles_before, "tile"),
             bct_text_count(b, r->segments_before, "segment"));

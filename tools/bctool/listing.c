@@ -41,7 +41,13 @@ void bct_warn_lost(bc_snapshot *snap)
   char count[BCT_TEXT_MAX];
   bc_store_info info;
 
-  if (bc_snapshot_info(snap, &info, NULL) != BC_OK || info.n_lost == 0) return;
+  if (bc_snapshot_info(snap, &info, NULL) != BC_OK) return;
+  if (info.newest > 0)
+    bct_warn(
+        "warning: the index is older than segment %u: a copy of it was put back? Answers are those of that "
+        "day: run bctool reindex",
+        (unsigned)info.newest);
+  if (info.n_lost == 0) return;
   bct_warn("warning: %s could not be read when the index was made anew: answers may lack values, or have "
            "those that "
            "were replaced: run bctool verify",
