@@ -146,7 +146,7 @@ static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const 
 typedef struct missing {
   const bc_store *st;
   bc_txn *now;     /* of the new index */
-  uint64_t behind; /* commits that the old index does not know */
+  uint64_t behind; /* segments that the old index does not know, lost ones too */
   void (*skipped)(void *, const char *);
   void *ctx;
   bc_reindex_report *report;
@@ -227,8 +227,8 @@ static bc_status compare_with_old(const char *folder, missing *m, bc_err *err)
   bc_txn *t = NULL;
   bc_index *ix = open_whole(folder, &t);
   if (ix == NULL) return BC_OK;
-  bc_status st = bc_meta_get(t, BC_META_SNAPSHOT, &then, err);
-  if (st == BC_OK) st = bc_meta_get(m->now, BC_META_SNAPSHOT, &now, err);
+  bc_status st = bc_meta_get(t, BC_META_NEXT_SEGMENT, &then, err);
+  if (st == BC_OK) st = bc_meta_get(m->now, BC_META_NEXT_SEGMENT, &now, err);
   m->behind = now > then ? now - then : 0;
   if (st == BC_OK) st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, compare_old, m, err);
   bc_txn_abort(t);

@@ -161,7 +161,7 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
     (void)snprintf(what, sizeof what,
                    "segment %" PRIu32
                    ": its file was removed by a commit that the index does not know: run bctool "
-                   "reindex %s",
+                   "compact %s",
                    d.segment, c->st->path);
     d.code = BC_E_CORRUPT;
     bc_remedy_none(&c->remedy);
@@ -207,15 +207,16 @@ out:
 typedef struct strays {
   uint64_t n_whole, n_damaged;
   uint32_t first;  /* of those that are whole */
-  uint32_t newest; /* that was ever committed; 0 when that is not known */
+  uint32_t newest; /* that was ever committed; 0 when that is not known, or the index knows of it */
+  bool has_newest; /* its file is there */
 } strays;
 
-static bc_status tell_old_index(check *c, const strays *s, bc_err *err)
+static bc_status tell_old_index(check *c, const strays *s, bool is_next, bc_err *err)
 {
   bc_err e = { .msg = "" };
   (void)BC_FAIL(&e, BC_E_CORRUPT,
-                "index: older than segment %" PRIu32 ": a copy of it was put back? run bctool reindex %s",
-                s->newest == 0 ? s->first : s->newest, c->st->path);
+                "index: older than segment %" PRIu32 ": a copy of it was put back? run bctool %s %s",
+                s->newest == 0 ? s->first : s->newest, is_next ? "compact" : "reindex", c->st->path);
   return tell_index(c, &e, err);
 }
 
@@ -240,6 +241,7 @@ static bc_status check_stray(check *c, uint32_t id, uint64_t next, strays *s, bc
     return BC_OK;
   }
   c->report->orphans++;
+  s->has_newest = s->has_newest || id == s->newest;
   bc_commit_parts parts;
   const bc_status st = bc_segment_open(c->st->segments, id, c->st->uuid, true, &seg, &e);
   bc_status copied = BC_OK;
@@ -251,6 +253,16 @@ static bc_status check_stray(check *c, uint32_t id, uint64_t next, strays *s, bc
   if (!bc_is_damage(st) || id - next >= BC_STRAY_FAR) return BC_OK;
   s->n_damaged++;
   return tell_stray(c, id, &e, err);
+}
+
+static bc_status check_newest(check *c, uint64_t next, strays *s, bc_err *err)
+{
+  bc_err e = { .msg = "" };
+  if (s->newest < next || s->newest - next >= BC_STRAY_FAR) s->newest = 0;
+  if (s->newest == 0 || s->has_newest) return BC_OK;
+  s->n_damaged++;
+  (void)BC_FAIL(&e, BC_E_CORRUPT, "segment %" PRIu32 ": its file is missing", s->newest);
+  return tell_stray(c, s->newest, &e, err);
 }
 
 static bc_status check_strays(check *c, bool *is_old, bc_err *err)
@@ -274,9 +286,10 @@ static bc_status check_strays(check *c, bool *is_old, bc_err *err)
   }
   bc_os_list_free(names, n);
   BC_RET(st);
-  if (s.newest < next || s.newest - next >= BC_STRAY_FAR) s.newest = 0;
-  *is_old = s.newest > 0 || (s.n_whole > 0 && (s.n_whole > 1 || s.n_damaged > 0 || s.first != next));
-  return *is_old ? tell_old_index(c, &s, err) : BC_OK;
+  BC_RET(check_newest(c, next, &s, err));
+  *is_old = s.n_whole > 0 && (s.n_whole > 1 || s.n_damaged > 0 || s.first != next);
+  const bool is_next = !*is_old && s.n_whole == 1 && s.newest > 0; /* any writer takes it in */
+  return *is_old || is_next ? tell_old_index(c, &s, is_next, err) : BC_OK;
 }
 
 /* ---- tiles ---- */

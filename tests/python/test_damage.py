@@ -345,7 +345,7 @@ def test_no_writer_commits_to_an_index_of_another_day(bct, mkcube, tmp_path):
     shutil.copytree(tmp_path / "old", store / "index")
     (store / "segments" / "newest").write_bytes(mark)
     said = bct.run("verify", store, "--full", code=3).stdout.decode()  # as if that had been interrupted
-    assert said.count("that the index does not know: run bctool reindex") == 4 == said.count("\n")
+    assert said.count("that the index does not know: run bctool compact") == 4 == said.count("\n")
     bct.run("compact", store)
     bct.run("verify", store, "--full")
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
@@ -561,7 +561,8 @@ def test_the_newest_segment_is_missed_even_without_the_index(bct, mkcube, tmp_pa
     if first == "ingest" and index == "older by one":  # as one that is damaged: known as lost from now on
         bct.ingest(store, tmp_path / "1.nc", args=["--replace"])
     else:
-        assert "bctool reindex" in bct.run("verify", store, code=3).stdout.decode()
+        said = bct.run("verify", store, code=3).stdout.decode()
+        assert "segment 6: its file is missing" in said if "by one" in index else "bctool reindex" in said
         assert "segment 6: its file is missing" in bct.run("reindex", store, code=3).stdout.decode()
     assert "segment 6: its file is missing" in bct.run("verify", store, code=3).stdout.decode()
     assert "could not be read when the index was made anew" in bct.run("ls", store).stderr.decode()
