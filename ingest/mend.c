@@ -465,7 +465,9 @@ out:
   return st;
 }
 
-/* So that a file in a command of its own, with other options, is known as given in the next one. */
+/* So that a file in a command of its own, with other options, is known as given in the next one. Also when it
+ * met nothing that is lost: of a tile without a head nobody knows which files it came from, and its variable
+ * may not be one of this file's. */
 bc_status bc_mend_mark(bc_store *store, bc_writer *w, const bc_given *given, bc_err *err)
 {
   bc_status st = BC_OK;
@@ -474,7 +476,7 @@ bc_status bc_mend_mark(bc_store *store, bc_writer *w, const bc_given *given, bc_
   const bc_ids *const done = &given->done;
   if (done->n == 0) return BC_OK;
   BC_RET(bc_snapshot_open(store, &snap, err));
-  if (!given->mends && !bc_snapshot_lacks_segment(snap)) goto out;
+  if (!given->mends && !bc_snapshot_lacks_heads(snap)) goto out;
   for (size_t i = 0; i < done->n_slots; i++) {
     if (done->slot[i] == 0 || bc_ids_has(&given->held, done->slot[i] - 1)) continue;
     bc_source_rec was;

@@ -195,12 +195,13 @@ static bc_status look_for_lost(void *ctx, bc_bytes key, bc_bytes value, bool *st
   bc_segment_rec rec;
   bc_segment *seg = NULL;
   BC_RET(bc_segment_rec_get(key, value, &rec, err));
-  *stop = bc_store_segment(((bc_snapshot *)ctx)->st, rec.id, &seg, NULL) != BC_OK;
+  *stop = bc_store_segment(((bc_snapshot *)ctx)->st, rec.id, &seg, NULL) != BC_OK ||
+          bc_segment_check_directory(seg, NULL) != BC_OK;
   bc_segment_unref(seg);
   return *stop ? BC_E_NOTFOUND : BC_OK;
 }
 
-bool bc_snapshot_lacks_segment(bc_snapshot *s)
+bool bc_snapshot_lacks_heads(bc_snapshot *s)
 {
   return bc_txn_each(s->txn, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, look_for_lost, s, NULL) ==
          BC_E_NOTFOUND;

@@ -84,11 +84,11 @@ bc_status bc_writer_source_update(bc_writer *w, const bc_source_rec *rec, bc_err
 bc_status bc_writer_put(bc_writer *w, bc_bytes head, bc_bytes payload, bc_err *err) BC_MUST_CHECK;
 /* Lowest free part number for this cell, time, modality, counting tiles that wait for the commit. */
 bc_status bc_writer_next_part(bc_writer *w, bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
-/* The tile is superseded as a whole: gone after the next commit. */
-/* Whether the file of some segment cannot be read. */
-bool bc_snapshot_lacks_segment(bc_snapshot *s);
+/* Whether heads of tiles are lost: a segment is, or its directory is damaged. Reads all directories. */
+bool bc_snapshot_lacks_heads(bc_snapshot *s);
 /* Of the segment that the next commit makes. */
 uint32_t bc_writer_number(const bc_writer *w);
+/* The tile is superseded as a whole: gone after the next commit. */
 bc_status bc_writer_drop(bc_writer *w, const bc_tile_key *key, bc_err *err) BC_MUST_CHECK;
 /* No tile needs this segment after the commit. */
 bc_status bc_writer_retire(bc_writer *w, uint32_t segment, bc_err *err) BC_MUST_CHECK;
