@@ -248,8 +248,6 @@ typedef struct cover_sheet {
   size_t n_levels, ny, nx;
   bc_tile *later;
   size_t n_later;
-  int64_t *times;
-  size_t n_times;
 } cover_sheet;
 
 static void mark_box(const cover_sheet *c, uint16_t level, uint32_t y0, uint32_t x0, uint32_t ny, uint32_t nx)
@@ -259,10 +257,10 @@ static void mark_box(const cover_sheet *c, uint16_t level, uint32_t y0, uint32_t
     memset(c->seen + ((size_t)level * c->ny + y) * c->nx + x0, 1, nx);
 }
 
-static size_t count_nodes(const bc_reconciler *r, const bc_job *j, const cover_sheet *c, int64_t time)
+/* Whether all nodes of the cell are there at a time. */
+static bool is_full(const bc_reconciler *r, const bc_job *j, const cover_sheet *c, int64_t time)
 {
   const size_t all = c->n_levels * c->ny * c->nx, s = bc_job_step_at(j->b, time);
-  size_t n = 0;
   memset(c->seen, 0, all);
   if (s < j->b->n && !bc_is_barred(r, j, s))
     for (uint16_t l = 0; l < j->b->p.n_levels; l++)
@@ -273,74 +271,52 @@ static size_t count_nodes(const bc_reconciler *r, const bc_job *j, const cover_s
     for (uint32_t l = 0; l < h->nl; l++)
       mark_box(c, bc_tile_level(h, l), h->y0, h->x0, h->ny, h->nx);
   }
-  for (size_t i = 0; i < all; i++)
-    n += c->seen[i];
-  return n;
-}
-
-static void add_time(cover_sheet *c, const bc_rival *t, int64_t time)
-{
-  if (in_span(t, time)) c->times[c->n_times++] = time;
-}
-
-static int by_time(const void *a, const void *b)
-{
-  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return (x > y) - (x < y);
-}
-
-/* Ascending, each once. */
-static void sort_times(cover_sheet *c)
-{
-  size_t n = 0;
-  if (c->n_times > 1) qsort(c->times, c->n_times, sizeof *c->times, by_time);
-  for (size_t i = 0; i < c->n_times; i++)
-    if (n == 0 || c->times[i] != c->times[n - 1]) c->times[n++] = c->times[i];
-  c->n_times = n;
+  return memchr(c->seen, 0, all) == NULL;
 }
 
 static bc_status fill_sheet(bc_reconciler *r, const bc_job *j, size_t i, cover_sheet *c, bc_err *err)
 {
   const bc_modality *m = bc_writer_get_modality(r->w, j->key.modality);
-  size_t n_times = j->b->n;
   *c = (cover_sheet){ .n_levels = BC_MAX(m->n_levels, 1), .ny = j->cell_ny, .nx = j->cell_nx };
   c->seen = bc_malloc(c->n_levels * c->ny * c->nx);
   c->later = bc_calloc(r->n - i, sizeof *c->later);
   if (c->seen == NULL || c->later == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
-  for (size_t k = i + 1; k < r->n; k++) {
-    if (r->tiles[k].lost) continue;
-    if (bc_snapshot_tile(r->snap, &r->tiles[k].key, &r->tiles[k].rec, &c->later[c->n_later], NULL) != BC_OK)
-      continue;
-    n_times += c->later[c->n_later++].head.nt;
-  }
-  c->times = bc_malloc(n_times * sizeof *c->times);
-  if (c->times == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
-  for (size_t s = 0; s < j->b->n; s++)
-    add_time(c, &r->tiles[i], j->b->times[s]);
-  for (size_t k = 0; k < c->n_later; k++)
-    for (uint32_t t = 0; t < c->later[k].head.nt; t++)
-      add_time(c, &r->tiles[i], bc_tile_time(&c->later[k].head, t));
-  sort_times(c);
+  for (size_t k = i + 1; k < r->n; k++)
+    if (!r->tiles[k].lost &&
+        bc_snapshot_tile(r->snap, &r->tiles[k].key, &r->tiles[k].rec, &c->later[c->n_later], NULL) == BC_OK)
+      c->n_later++;
   return BC_OK;
 }
 
-/* For as many steps as it had all nodes of the cell are there, with what is written now: which of them it had
- * is not known. */
+/* The steps of a tile whose head is lost, as far as the index knows them for certain: how far they are apart;
+ * -1 when it does not. */
+static int64_t certain_step(const bc_rival *t)
+{
+  const int64_t span = (int64_t)t->rec.last - t->rec.first, n = t->rec.n_steps;
+  if (n == 0 || span < 0 || (n == 1) != (span == 0)) return -1;
+  if (n == 1) return 0;
+  return (n == 2 || t->rec.even) && span % (n - 1) == 0 ? span / (n - 1) : -1;
+}
+
+/* All nodes of the cell are there at all of its steps, with what is written now. Where the steps are not
+ * known for certain, others in their place prove nothing. */
 static bc_status is_covered(bc_reconciler *r, const bc_job *j, size_t i, bool *covered, bc_err *err)
 {
   cover_sheet c = { 0 };
-  const bc_tile_rec *rec = &r->tiles[i].rec;
-  size_t whole = 0;
+  const bc_rival *t = &r->tiles[i];
+  const int64_t step = certain_step(t);
+  int64_t time = 0;
   *covered = false;
-  if (rec->n_steps == 0) return BC_OK;
+  if (step < 0 ||
+      __builtin_add_overflow(t->key.time, t->key.time == BC_TIME_STATIC ? 0 : t->rec.first, &time))
+    return BC_OK;
   const bc_status st = fill_sheet(r, j, i, &c, err);
-  for (size_t k = 0; st == BC_OK && k < c.n_times; k++)
-    whole += count_nodes(r, j, &c, c.times[k]) == c.n_levels * c.ny * c.nx;
-  *covered = st == BC_OK && whole >= rec->n_steps;
+  *covered = st == BC_OK;
+  for (uint32_t k = 0; k < t->rec.n_steps && *covered; k++, time += step)
+    *covered = is_full(r, j, &c, time);
   for (size_t k = 0; k < c.n_later; k++)
     bc_tile_close(&c.later[k]);
   bc_free(c.later);
-  bc_free(c.times);
   bc_free(c.seen);
   return st;
 }

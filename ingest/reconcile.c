@@ -282,8 +282,7 @@ static bc_status reconcile_job(bc_reconciler *r, bc_job *j, bc_err *err)
     r->changes = false;
     /* Also where no step of this job lies: what can be read of the tile is written anew by all of its files,
      * in as many jobs as that takes, and then it goes. */
-    r->tiles[i].lost = bc_passes_damage(r) && second_is_damaged(r, j, &t);
-    if (r->conflict == BC_CONFLICT_MEND) r->tiles[i].lost = r->tiles[i].lost || payload_is_damaged(&t);
+    r->tiles[i].lost = bc_passes_damage(r) && (second_is_damaged(r, j, &t) || payload_is_damaged(&t));
     if (r->tiles[i].lost) bc_find_owed(r, &r->tiles[i], &t.head);
     st = compare_tile(r, j, &r->tiles[i], &t, differs, err);
     r->tiles[i].foreign =

@@ -24,6 +24,7 @@ typedef struct bc_tile_rec {
   uint64_t head_offset;
   uint32_t head_bytes;
   uint32_t n_steps;
+  bool even;            /* steps are as far apart each; false also when that is not known */
   uint32_t first, last; /* of these, in seconds after the bucket's time: known even when the head is lost.
                            first > last: not known */
   bc_codec codec;

@@ -42,7 +42,8 @@ enum {
   REC_HASH = 32,
   REC_HEAD_OFFSET = 40,
   REC_HEAD_BYTES = 48,
-  REC_CODEC = 52, /* u8, then three zero bytes */
+  REC_CODEC = 52, /* u8 */
+  REC_EVEN = 53,  /* u8, then two zero bytes */
   REC_VALID = 56,
   REC_MISSING = 64,
   REC_ABSENT = 72,
@@ -69,6 +70,7 @@ void bc_tile_rec_put(const bc_tile_rec *r, uint8_t out[BC_TILE_REC_BYTES])
   bc_put_le64(out + REC_HEAD_OFFSET, r->head_offset);
   bc_put_le32(out + REC_HEAD_BYTES, r->head_bytes);
   out[REC_CODEC] = (uint8_t)r->codec;
+  out[REC_EVEN] = r->even ? 1 : 0;
   bc_put_le64(out + REC_VALID, r->n_valid);
   bc_put_le64(out + REC_MISSING, r->n_missing);
   bc_put_le64(out + REC_ABSENT, r->n_absent);
@@ -98,6 +100,7 @@ bc_status bc_tile_rec_get(bc_bytes src, bc_tile_rec *out, bc_err *err)
     .head_offset = bc_le64(p + REC_HEAD_OFFSET),
     .head_bytes = bc_le32(p + REC_HEAD_BYTES),
     .n_steps = bc_le32(p + REC_STEPS),
+    .even = p[REC_EVEN] == 1,
     .first = is_short ? 1 : bc_le32(p + REC_FIRST), /* after the last: not known */
     .last = is_short ? 0 : bc_le32(p + REC_LAST),
     .codec = (bc_codec)p[REC_CODEC],

@@ -174,6 +174,7 @@ static void rec_from_head(const bc_tile_head *h, bc_tile_rec *r)
 {
   r->codec = h->codec;
   r->n_steps = h->nt;
+  r->even = h->regular;
   r->first = after_bucket(h, 0);
   r->last = after_bucket(h, h->nt - 1);
   r->decoded = (uint64_t)h->nt * h->nl * h->ny * h->nx * bc_dtype_size(h->dtype);

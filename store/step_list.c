@@ -32,6 +32,7 @@ static int64_t step_of(const bc_modality *m, const bc_tile_rec *rec)
 {
   const int64_t span = (int64_t)rec->last - rec->first, gaps = (int64_t)rec->n_steps - 1;
   const int64_t even = span % gaps == 0 ? span / gaps : 0;
+  if (rec->even) return even;
   const int64_t usual = m->cadence > 0 && span % m->cadence == 0 ? m->cadence : 0;
   return usual == 0 || (even > 0 && even < usual) ? even : usual;
 }
@@ -49,7 +50,8 @@ uint32_t bc_lost_steps(const bc_modality *m, const bc_tile_key *key, const bc_ti
     if (out != NULL) out[0] = first;
     return rec->n_steps == 1;
   }
-  if (m->cadence >= MONTH_SECONDS && m->cadence < 1200 * MONTH_SECONDS && m->cadence % MONTH_SECONDS == 0)
+  if (!rec->even && m->cadence >= MONTH_SECONDS && m->cadence < 1200 * MONTH_SECONDS &&
+      m->cadence % MONTH_SECONDS == 0)
     return month_steps(first, last, m->cadence / MONTH_SECONDS, out, cap);
   const int64_t step = step_of(m, rec);
   uint32_t n = 0;
