@@ -96,18 +96,16 @@ void bc_claim_block(bc_reconciler *r, const bc_job *j, const bc_rival *rival, co
   }
 }
 
+static int by_id(const void *id, const void *stored)
+{
+  const uint32_t x = *(const uint32_t *)id, y = bc_le32(stored);
+  return (x > y) - (x < y);
+}
+
 /* Of ascending ids. */
 static bool segment_has_source(const bc_segment_rec *seg, uint32_t id)
 {
-  uint32_t low = 0, high = seg->n_sources;
-  while (low < high) {
-    const uint32_t mid = low + (high - low) / 2;
-    if (bc_le32(seg->sources.p + 4 * (size_t)mid) < id)
-      low = mid + 1;
-    else
-      high = mid;
-  }
-  return low < seg->n_sources && bc_le32(seg->sources.p + 4 * (size_t)low) == id;
+  return seg->n_sources > 0 && bsearch(&id, seg->sources.p, seg->n_sources, 4, by_id) != NULL;
 }
 
 /* The last file of all that was not gone through in this run; -1: none. */
@@ -175,19 +173,17 @@ void bc_claim_steps(const bc_reconciler *r, const bc_job *j, const bc_rival *riv
   }
 }
 
+static int by_step(const void *a, const void *b)
+{
+  const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+  return (x > y) - (x < y);
+}
+
 static bool written(const bc_job *j, int64_t time)
 {
   const size_t s = bc_job_step_at(j->b, time);
-  size_t lo = 0, hi = j->n_keep;
   if (s == j->b->n || j->keep == NULL) return s < j->b->n;
-  while (lo < hi) {
-    const size_t mid = lo + (hi - lo) / 2;
-    if (j->keep[mid] < s)
-      lo = mid + 1;
-    else
-      hi = mid;
-  }
-  return lo < j->n_keep && j->keep[lo] == s;
+  return bsearch(&s, j->keep, j->n_keep, sizeof s, by_step) != NULL;
 }
 
 /* The job writes all nodes and levels that a tile has of a step. */

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ingest/reconcile_int.h"
@@ -155,17 +156,16 @@ int bc_job_level_at(const bc_job *j, uint16_t level)
   return -1;
 }
 
+static int by_time(const void *a, const void *b)
+{
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
 size_t bc_job_step_at(const bc_gather_buffer *b, int64_t time)
 {
-  size_t lo = 0, hi = b->n;
-  while (lo < hi) {
-    const size_t mid = lo + (hi - lo) / 2;
-    if (b->times[mid] < time)
-      lo = mid + 1;
-    else
-      hi = mid;
-  }
-  return lo < b->n && b->times[lo] == time ? lo : b->n;
+  const int64_t *at = b->n == 0 ? NULL : bsearch(&time, b->times, b->n, sizeof time, by_time);
+  return at == NULL ? b->n : (size_t)(at - b->times);
 }
 
 static bool any_step(const bc_job *j, const bc_tile_head *h, const bc_block_place *at)
