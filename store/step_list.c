@@ -53,9 +53,10 @@ uint32_t bc_lost_steps(const bc_modality *m, const bc_tile_key *key, const bc_ti
   if (!rec->even && m->cadence >= MONTH_SECONDS && m->cadence < 1200 * MONTH_SECONDS &&
       m->cadence % MONTH_SECONDS == 0)
     return month_steps(first, last, m->cadence / MONTH_SECONDS, out, cap);
-  const int64_t step = step_of(m, rec);
+  int64_t step = step_of(m, rec);
+  if (step <= 0) step = last - first; /* these two at least */
   uint32_t n = 0;
-  for (int64_t t = first; step > 0 && t <= last && n < cap; t += step, n++)
+  for (int64_t t = first; t <= last && n < cap; t += step, n++)
     if (out != NULL) out[n] = t;
   return n;
 }
