@@ -56,6 +56,15 @@ static bc_status prepare(bc_compact_run *r, bc_err *err)
 
 /* ---- giving up what is lost ---- */
 
+/* The other layout's copy of a piece: while that one can be read, the values are not lost. */
+static bool has_good_copy(const bc_compact_run *r, const bc_piece *p)
+{
+  bc_piece other = *p;
+  other.key.part ^= BC_PART_SECOND;
+  return bc_snapshot_get(r->snap, &other.key, &other.rec, NULL) == BC_OK &&
+         bc_compact_check_piece(r, &other, NULL) == BC_OK;
+}
+
 static bc_status forget_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
 {
   bc_compact_run *r = ctx;
@@ -71,6 +80,7 @@ static bc_status forget_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc
     if (err != NULL) *err = e;
     return st;
   }
+  if (has_good_copy(r, &p)) return BC_OK;
   r->c.report->forgotten++;
   return bc_writer_drop(r->c.w, &p.key, err);
 }

@@ -592,6 +592,23 @@ def test_what_is_lost_can_be_given_up(bct, mkcube, tmp_path):
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
 
 
+def test_what_one_of_two_layouts_has_is_not_given_up(bct, mkcube, tmp_path):
+    store = bct.create(tmp_path / "s.bcube", "--cell", "16")
+    bct.ingest(store, mkcube(tmp_path / "1.nc", "--var", "t2m", *AREA, "--from", "2019-03-01", "--to", "2019-03-09"),
+               args=["--layout", "map+series"])
+    want = bct.npy(store, "--var", "t2m")
+    copies = sorted((cell, offset, segment) for _, cell, segment, offset, *_ in places(store))
+    assert copies[0][0] == copies[1][0]
+    flip(copies[0][2], copies[0][1] + 5)  # one copy of a tile; both of another
+    flip(copies[-1][2], copies[-1][1] + 5)
+    flip(copies[-2][2], copies[-2][1] + 5)
+    said = bct.run("compact", store, "--forget-lost", code=3).stderr.decode()
+    assert "2 tiles given up that could not be read" in said and "1 tile cannot be read" in said, said
+    assert len(findings(bct, store)) == 1
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)  # what was given up too: nobody has it
+
+
 def test_options_in_a_command_are_quoted(bct, mkcube, tmp_path):
     store = bct.create(tmp_path / "s.bcube", "--cell", "16")
     file = mkcube(tmp_path / "a b.nc", "--var", "t2m", *AREA, "--from", "2019-03-01", "--to", "2019-03-02", "--step", "3h")
