@@ -56,25 +56,69 @@ static bc_status prepare(bc_compact_run *r, bc_err *err)
 
 /* ---- giving up what is lost ---- */
 
+typedef struct forgetting {
+  bc_compact_run *r;
+  uint8_t *reopened; /* segments whose files were, by number */
+  uint64_t n_segments;
+} forgetting;
+
+/* Head and place of a tile can be read; blocks of it may still be damaged, and others not. */
+static bc_status opens(const bc_compact_run *r, const bc_piece *p, bc_err *err)
+{
+  bc_tile t;
+  BC_RET(bc_snapshot_tile(r->snap, &p->key, &p->rec, &t, err));
+  bc_tile_close(&t);
+  return BC_OK;
+}
+
 /* The other layout's copy of a piece: while that one can be read, the values are not lost. */
 static bool has_good_copy(const bc_compact_run *r, const bc_piece *p)
 {
   bc_piece other = *p;
   other.key.part ^= BC_PART_SECOND;
-  return bc_snapshot_get(r->snap, &other.key, &other.rec, NULL) == BC_OK &&
-         bc_compact_check_piece(r, &other, NULL) == BC_OK;
+  return bc_snapshot_get(r->snap, &other.key, &other.rec, NULL) == BC_OK && opens(r, &other, NULL) == BC_OK;
+}
+
+static bc_status reopen(bc_compact_run *r, uint32_t source, bc_err *err)
+{
+  bc_source_rec rec;
+  const bc_status st = bc_snapshot_source(r->snap, source, &rec, err);
+  if (st != BC_OK) return st == BC_E_NOTFOUND ? BC_OK : st;
+  rec.done = false;
+  rec.next_var = 0;
+  rec.next_step = 0;
+  return bc_writer_source_update(r->c.w, &rec, err);
+}
+
+/* Files of which something is given up are no longer in: giving one again must not be answered by "already
+ * in". */
+static bc_status reopen_sources(forgetting *f, const bc_tile_rec *rec, bc_err *err)
+{
+  bc_compact_run *r = f->r;
+  bc_segment_rec seg = { 0 };
+  if (rec->head_segment >= f->n_segments || f->reopened[rec->head_segment]) return BC_OK;
+  f->reopened[rec->head_segment] = 1;
+  const bc_status st = bc_snapshot_segment(r->snap, rec->head_segment, &seg, err);
+  if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+  for (uint32_t i = 0; i < seg.n_sources; i++)
+    BC_RET(reopen(r, bc_le32(seg.sources.p + 4 * (size_t)i), err));
+  const uint32_t any = seg.n_sources > 0 ? 0 : bc_snapshot_source_limit(r->snap); /* not known: all */
+  for (uint32_t i = 0; i < any; i++)
+    BC_RET(reopen(r, i, err));
+  return BC_OK;
 }
 
 static bc_status forget_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc_err *err)
 {
-  bc_compact_run *r = ctx;
+  forgetting *f = ctx;
+  bc_compact_run *r = f->r;
   bc_piece p;
   bc_err e = { .msg = "" };
   (void)stop;
   BC_RET(bc_tile_key_get(kb, &p.key, err));
   BC_RET(bc_tile_rec_get(vb, &p.rec, err));
   BC_RET(bc_compact_cancelled(r, err));
-  const bc_status st = bc_compact_check_piece(r, &p, &e);
+  const bc_status st = opens(r, &p, &e);
   if (st == BC_OK) return BC_OK;
   if (!bc_is_damage(st)) { /* a disk that fails today may be read tomorrow */
     if (err != NULL) *err = e;
@@ -82,16 +126,24 @@ static bc_status forget_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc
   }
   if (has_good_copy(r, &p)) return BC_OK;
   r->c.report->forgotten++;
+  if (r->c.w == NULL) return BC_OK;
+  BC_RET(reopen_sources(f, &p.rec, err));
   return bc_writer_drop(r->c.w, &p.key, err);
 }
 
 static bc_status forget_lost(bc_compact_run *r, bc_err *err)
 {
+  forgetting f = { .r = r };
   BC_RET(bc_compact_open_snapshot(r, err));
-  BC_RET(bc_txn_each(r->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, forget_tile, r, err));
+  BC_RET(bc_meta_get(r->snap->txn, BC_META_NEXT_SEGMENT, &f.n_segments, err));
+  f.n_segments = BC_MIN(f.n_segments, (uint64_t)UINT32_MAX);
+  f.reopened = bc_calloc((size_t)f.n_segments + 1, 1);
+  if (f.reopened == NULL) return bc_compact_no_memory(err);
+  bc_status st = bc_txn_each(r->snap->txn, BC_TABLE_TILES, (bc_bytes){ NULL, 0 }, forget_tile, &f, err);
+  bc_free(f.reopened);
   bc_snapshot_close(r->snap);
   r->snap = NULL;
-  return bc_writer_commit(r->c.w, err);
+  return st != BC_OK || r->c.w == NULL ? st : bc_writer_commit(r->c.w, err);
 }
 
 static bc_status report_after(bc_compact_run *r, bc_err *err)
@@ -119,7 +171,7 @@ bc_status bc_store_compact(bc_store *store, const bc_compact_opts *opts, const b
   BC_TRY(set_limits(&r, opts, &memory, err));
   BC_TRY(bc_merger_open(memory / 4, &r.merger, err));
   if (!dry_run) BC_TRY(bc_writer_open(store, &r.c.w, err));
-  if (!dry_run && r.c.forget_lost) BC_TRY(forget_lost(&r, err));
+  if (r.c.forget_lost) BC_TRY(forget_lost(&r, err));
   BC_TRY(prepare(&r, err));
   if (!dry_run) {
     bc_writer_set_upkeep(r.c.w, &r.c.upkeep);
@@ -129,6 +181,7 @@ bc_status bc_store_compact(bc_store *store, const bc_compact_opts *opts, const b
   }
   BC_TRY(report_after(&r, err));
   report->damaged = BC_MAX(report->damaged, r.c.lost); /* also those that nothing was to be done with */
+  if (dry_run) report->damaged -= BC_MIN(report->damaged, report->forgotten);
 out:
   close_run(&r);
   return st;

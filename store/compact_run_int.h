@@ -80,9 +80,6 @@ bc_status bc_compact_count(bc_compact_run *r, bc_err *err) BC_MUST_CHECK;
 
 /* ---- compact_write.c ---- */
 
-/* Head and stored bytes of a tile. */
-bc_status bc_compact_check_piece(const bc_compact_run *r, const bc_piece *p, bc_err *err) BC_MUST_CHECK;
-
 /* Move and merge the tiles of one modality, with commits in between when there is enough for one. */
 bc_status bc_compact_write_modality(bc_compact_run *r, uint16_t id, bc_err *err) BC_MUST_CHECK;
 bc_status bc_compact_run_commit(bc_compact_run *r, bool last, bc_err *err) BC_MUST_CHECK;

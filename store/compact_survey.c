@@ -120,6 +120,7 @@ static bc_status survey_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc
   }
   BC_RET(bc_compact_segs_of(r, &p.rec, &head, &payload, err));
   r->tiles[p.key.modality]++;
+  r->c.lost += !head->readable || (payload != NULL && !payload->readable);
   head->heads++;
   head->refs++;
   if (payload != NULL) {
@@ -222,7 +223,6 @@ void bc_compact_choose(bc_compact_run *r)
   bool any = r->any_merge;
   for (size_t i = 0; i < r->c.n_segs; i++) {
     bc_seg_state *s = &r->c.segs[i];
-    if (!s->readable) r->c.lost += s->refs;
     if (stays_known(r, s) || (!s->readable && s->refs > 0)) continue;
     if (!s->readable || s->broken || is_wasteful(s)) { /* what is damaged goes once nobody needs it */
       move_segment(r, s);

@@ -148,7 +148,7 @@ static bc_status write_second(bc_compact_run *r, bc_err *err)
   return BC_OK;
 }
 
-bc_status bc_compact_check_piece(const bc_compact_run *r, const bc_piece *p, bc_err *err)
+static bc_status check_piece(const bc_compact_run *r, const bc_piece *p, bc_err *err)
 {
   bc_tile t;
   BC_RET(bc_snapshot_tile(r->snap, &p->key, &p->rec, &t, err));
@@ -166,7 +166,7 @@ static bc_status group_is_good(bc_compact_run *r, const bc_piece *v, size_t n, b
   *good = true;
   for (size_t i = 0; i < n; i++) {
     bc_err e = { .msg = "" }, told;
-    const bc_status st = bc_compact_check_piece(r, &v[i], &e);
+    const bc_status st = check_piece(r, &v[i], &e);
     if (st == BC_OK) continue;
     if (!bc_is_damage(st)) {
       if (err != NULL) *err = e;

@@ -261,6 +261,21 @@ static bc_status give_name(const publishing *p, const char *dest, bool there, bc
   return st;
 }
 
+/* A copy never changes, and nothing beside it would tell. */
+static bc_status check_is_up_to_date(bc_store *store, bc_err *err)
+{
+  bc_store_info info;
+  bc_snapshot *s = NULL;
+  BC_RET(bc_snapshot_open(store, &s, err));
+  bc_status st = bc_snapshot_info(s, &info, err);
+  bc_snapshot_close(s);
+  if (st == BC_OK && info.newest > 0)
+    st = BC_FAIL(err, BC_E_CORRUPT,
+                 "index: older than segment %" PRIu32 "; nothing was published: run bctool verify %s",
+                 info.newest, store->path);
+  return st;
+}
+
 bc_status bc_store_publish(bc_store *store, const char *dest_in, const bc_publish_opts *opts,
                            const bc_progress *progress, bc_publish_report *report, bc_err *err)
 {
@@ -278,6 +293,7 @@ bc_status bc_store_publish(bc_store *store, const char *dest_in, const bc_publis
   if (p.segments == NULL || p.index == NULL) BC_TRY(no_memory(err));
   if (bc_os_is_inside(dest, store->path))
     BC_TRY(BC_FAIL(err, BC_E_INVAL, "%s: is inside of the store itself: publish to a place beside it", dest));
+  BC_TRY(check_is_up_to_date(store, err));
   BC_TRY(check_dest(&p, dest, &there, err));
   st = fill_again(&p, err);
   if (st == BC_OK) st = give_name(&p, dest, there, err);

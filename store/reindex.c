@@ -95,16 +95,14 @@ static bc_status remember(bc_index *ix, uint32_t id, bc_err *err)
   return s;
 }
 
-/* Nothing counts on the newest segment: only the note beside the segments knows when it is gone. */
-static bc_status remember_newest(bc_index *ix, const bc_store *st, bc_err *err)
+/* Nothing counts on the newest segment: only the note beside the segments knows when it is gone. top: the
+ * last that was applied. */
+static bc_status remember_newest(bc_index *ix, const bc_store *st, uint32_t top, bc_err *err)
 {
-  uint64_t next = 0;
-  bc_txn *t = NULL;
   const uint32_t newest = bc_newest_get(st);
-  BC_RET(bc_txn_begin(ix, false, &t, err));
-  const bc_status s = bc_meta_get(t, BC_META_NEXT_SEGMENT, &next, err);
-  bc_txn_abort(t);
-  return s == BC_OK && newest >= next ? remember(ix, newest, err) : s;
+  if (newest > top) return remember(ix, newest, err);
+  if (newest < top) bc_newest_put(st, top);
+  return BC_OK;
 }
 
 static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const bc_progress *progress,
@@ -112,7 +110,7 @@ static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const 
                            bc_err *err)
 {
   bc_status s = BC_OK;
-  uint32_t *ids = NULL;
+  uint32_t *ids = NULL, top = 0;
   size_t n = 0;
   BC_RET(list_segments(st->segments, &ids, &n, err));
   s = leave_out_retired(st, ids, &n, err);
@@ -121,6 +119,7 @@ static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const 
     if (progress != NULL && progress->cancelled != NULL && progress->cancelled(progress->ctx))
       s = BC_FAIL(err, BC_E_CANCELLED, "interrupted; the old index is untouched");
     if (s == BC_OK) s = apply_one(ix, st, ids[i], report, &e);
+    if (s == BC_OK) top = ids[i];
     if (s <= BC_E_CORRUPT && s > BC_E_IO) { /* a damaged segment: what the others hold is saved */
       report->damaged++;
       if (skipped != NULL) skipped(ctx, e.msg);
@@ -131,7 +130,7 @@ static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const 
     if (progress != NULL && progress->tick != NULL) progress->tick(progress->ctx, i + 1, n, "reindex");
   }
   bc_free(ids);
-  if (s == BC_OK) s = remember_newest(ix, st, err);
+  if (s == BC_OK) s = remember_newest(ix, st, top, err);
   if (s == BC_OK && n > 0 && report->segments == 0 && !may_be_empty)
     s = BC_FAIL(
         err, BC_E_CORRUPT,
@@ -145,8 +144,11 @@ static bc_status apply_all(bc_index *ix, bc_store *st, bool may_be_empty, const 
 
 typedef struct missing {
   const bc_store *st;
-  bc_txn *now;     /* of the new index */
-  uint64_t behind; /* segments that the old index does not know, lost ones too */
+  bc_txn *now;              /* of the new index */
+  uint64_t next;            /* of the old index */
+  uint32_t n_whole, n_lost; /* segments that it does not know */
+  uint32_t first;           /* of those that are whole */
+  bc_buf retired;           /* by them: le32 each */
   void (*skipped)(void *, const char *);
   void *ctx;
   bc_reindex_report *report;
@@ -202,7 +204,37 @@ static bool is_whole(const char *folder)
   return true;
 }
 
-/* A segment of the old index that the new one does not have: lost, unless a later commit has retired it. */
+/* A segment that came after the old index. */
+static bc_status add_younger(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
+{
+  missing *m = ctx;
+  bc_segment_rec rec;
+  bc_segment *seg = NULL;
+  bc_commit_parts parts;
+  (void)stop;
+  BC_RET(bc_segment_rec_get(key, value, &rec, err));
+  if (rec.id < m->next) return BC_OK;
+  if (rec.bytes == 0) {
+    m->n_lost++;
+    return BC_OK;
+  }
+  if (m->n_whole++ == 0) m->first = rec.id;
+  bc_status st = bc_segment_open(m->st->segments, rec.id, m->st->uuid, true, &seg, err);
+  if (st == BC_OK) st = bc_commit_parts_of(seg, &parts, NULL, NULL, err);
+  if (st == BC_OK) st = bc_buf_put(&m->retired, parts.retired.p, parts.retired.n, err);
+  bc_segment_unref(seg);
+  return st;
+}
+
+static bool is_retired(const missing *m, uint32_t id)
+{
+  bool any = false;
+  for (size_t i = 0; i < m->retired.n && !any; i += 4)
+    any = bc_le32(m->retired.p + i) == id;
+  return any;
+}
+
+/* A segment of the old index that the new one does not have, and that none of the younger ones retired. */
 static bc_status compare_old(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
 {
   const missing *m = ctx;
@@ -212,8 +244,7 @@ static bc_status compare_old(void *ctx, bc_bytes key, bc_bytes value, bool *stop
   if (old.bytes == 0) return BC_OK;
   const bc_status st = bc_txn_segment_get(m->now, old.id, &now, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) return st;
-  if (st == BC_OK ? now.bytes > 0 : m->behind > 0) return BC_OK;
-  if (m->behind > 1) return BC_OK; /* no writer goes on with it anyway */
+  if (st == BC_OK ? now.bytes > 0 : is_retired(m, old.id)) return BC_OK;
   return BC_FAIL(err, BC_E_CORRUPT,
                  "its index is whole and knows what was in segment %" PRIu32
                  ", which cannot be read: a new index would not. Run bctool verify, which names the files to "
@@ -221,16 +252,19 @@ static bc_status compare_old(void *ctx, bc_bytes key, bc_bytes value, bool *stop
                  old.id, m->st->path);
 }
 
+/* Where writers do not go on with the old index, what it knows is of no use. */
 static bc_status compare_with_old(const char *folder, missing *m, bc_err *err)
 {
-  uint64_t then = 0, now = 0;
   bc_txn *t = NULL;
   bc_index *ix = open_whole(folder, &t);
   if (ix == NULL) return BC_OK;
-  bc_status st = bc_meta_get(t, BC_META_NEXT_SEGMENT, &then, err);
-  if (st == BC_OK) st = bc_meta_get(m->now, BC_META_NEXT_SEGMENT, &now, err);
-  m->behind = now > then ? now - then : 0;
-  if (st == BC_OK) st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, compare_old, m, err);
+  m->retired = bc_buf_empty(SIZE_MAX);
+  bc_status st = bc_meta_get(t, BC_META_NEXT_SEGMENT, &m->next, err);
+  if (st == BC_OK) st = bc_txn_each(m->now, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, add_younger, m, err);
+  const bool is_old = m->n_whole > 0 && (m->n_whole > 1 || m->n_lost > 0 || m->first != m->next);
+  if (st == BC_OK && !is_old)
+    st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, compare_old, m, err);
+  bc_buf_dispose(&m->retired);
   bc_txn_abort(t);
   bc_index_close(ix);
   return st;

@@ -333,10 +333,10 @@ static bc_status check_header(const bc_segment *s, const char *path, const uint8
     return BC_FAIL(err, BC_E_TRUNCATED, "%s: %zu bytes, a segment has at least %d", path, s->map.n,
                    HDR_SIZE + DIR_SIZE + FTR_SIZE);
   if (memcmp(h + HDR_MAGIC, k_magic, 8) != 0) return BC_FAIL(err, BC_E_CORRUPT, "%s: not a segment", path);
-  if (bc_le16(h + HDR_MAJOR) != BC_FORMAT_MAJOR)
+  if (bc_le16(h + HDR_MAJOR) != BC_FORMAT_MAJOR && bc_le16(h + HDR_MAJOR) != 0) /* 0: zeros, not a version */
     return BC_FAIL(err, BC_E_VERSION, "%s: format %u.%u, this version reads %d.x: use a newer bctool", path,
                    bc_le16(h + HDR_MAJOR), bc_le16(h + HDR_MINOR), BC_FORMAT_MAJOR);
-  if (bc_le64(h + HDR_HASH) != bc_hash64(h, HDR_HASH))
+  if (bc_le16(h + HDR_MAJOR) == 0 || bc_le64(h + HDR_HASH) != bc_hash64(h, HDR_HASH))
     return BC_FAIL(err, BC_E_CHECKSUM, "%s: the header is damaged (checksum)", path);
   if (bc_le32(h + HDR_LEN) < HDR_SIZE || bc_le32(h + HDR_LEN) > s->map.n || bc_le32(h + HDR_RESERVED) != 0)
     return BC_FAIL(err, BC_E_CORRUPT, "%s: header length %" PRIu32, path, bc_le32(h + HDR_LEN));

@@ -134,7 +134,7 @@ typedef struct bc_compact_opts {
   uint64_t memory;        /* bytes; 0 = a quarter of the machine's, at most 1 GiB */
   uint64_t segment_bytes; /* of the segments that are made, about; 0 = 256 MiB */
   bool dry_run;           /* look only; the store may then be open for reading */
-  bool forget_lost; /* give up what cannot be read: tiles, and segments that the index was made without */
+  bool forget_lost; /* give up tiles that cannot be opened, and segments that the index was made without */
 } bc_compact_opts;
 typedef struct bc_compact_report {
   uint64_t segments_before, segments_after, rewritten; /* dry run: rewritten = would be */

@@ -44,7 +44,7 @@ static bc_status cancelled(const check *c, bc_err *err)
 static const char k_without[] = ", and the index was made anew without it";
 static const char k_unknown[] =
     "What it held is not certain: ingest all files again with --replace, in the order in "
-    "which they came, then run bctool compact --forget-lost";
+    "which they came, then run bctool compact --forget-lost ";
 static const char k_unlisted[] =
     "which files it came from is not known; to mend it, ingest all files again in one "
     "command with --mend, in the order in which they came, then run bctool compact";
@@ -169,8 +169,9 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
     return tell(c, &d, "", what, err);
   }
   if (d.code == BC_E_NOTFOUND) {
-    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": its file is missing%s%s%s", d.segment,
-                   rec.bytes > 0 ? "" : k_without, rec.bytes > 0 ? "" : ". ", rec.bytes > 0 ? "" : k_unknown);
+    (void)snprintf(what, sizeof what, "segment %" PRIu32 ": its file is missing%s%s%s%s", d.segment,
+                   rec.bytes > 0 ? "" : k_without, rec.bytes > 0 ? "" : ". ", rec.bytes > 0 ? "" : k_unknown,
+                   rec.bytes > 0 ? "" : c->st->path);
     d.code = BC_E_CORRUPT;
     return tell_segment(c, &d, what, rec.bytes > 0, err);
   }
@@ -179,14 +180,15 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
     return d.code;
   }
   if (d.code != BC_OK && rec.bytes == 0) {
-    (void)snprintf(what, sizeof what, "%s%s. %s", e.msg, k_without, k_unknown);
+    (void)snprintf(what, sizeof what, "%s%s. %s%s", e.msg, k_without, k_unknown, c->st->path);
     return tell_segment(c, &d, what, false, err);
   }
   if (d.code != BC_OK) return tell_segment(c, &d, e.msg, true, err);
   if (rec.bytes == 0) {
     (void)snprintf(what, sizeof what,
-                   "segment %" PRIu32 " is there%s. If it is whole again, run bctool reindex %s; if not: %s",
-                   d.segment, k_without, c->st->path, k_unknown);
+                   "segment %" PRIu32
+                   " is there%s. If it is whole again, run bctool reindex %s; if not: %s%s",
+                   d.segment, k_without, c->st->path, k_unknown, c->st->path);
     d.code = BC_E_CORRUPT;
     BC_TRY(tell_segment(c, &d, what, false, err));
   } else if (bc_segment_bytes(seg) != rec.bytes) {
@@ -224,8 +226,9 @@ static bc_status tell_old_index(check *c, const strays *s, bool is_next, bc_err 
 static bc_status tell_stray(check *c, uint32_t id, const bc_err *why, bc_err *err)
 {
   bc_damage d = { .code = why->code, .segment = id };
-  char what[sizeof why->msg + sizeof k_unknown + 64];
-  (void)snprintf(what, sizeof what, "%s. The index does not know of it. %s", why->msg, k_unknown);
+  char what[2 * sizeof why->msg + sizeof k_unknown + 64];
+  (void)snprintf(what, sizeof what, "%s. The index does not know of it. %s%s", why->msg, k_unknown,
+                 c->st->path);
   bc_remedy_none(&c->remedy);
   c->remedy.unlisted = true;
   return tell(c, &d, "", what, err);
@@ -289,7 +292,9 @@ static bc_status check_strays(check *c, bool *is_old, bc_err *err)
   BC_RET(check_newest(c, next, &s, err));
   *is_old = s.n_whole > 0 && (s.n_whole > 1 || s.n_damaged > 0 || s.first != next);
   const bool is_next = !*is_old && s.n_whole == 1 && s.newest > 0; /* any writer takes it in */
-  return *is_old || is_next ? tell_old_index(c, &s, is_next, err) : BC_OK;
+  if (!*is_old && !is_next) return BC_OK;
+  c->report->orphans = 0; /* told by this */
+  return tell_old_index(c, &s, is_next, err);
 }
 
 /* ---- tiles ---- */

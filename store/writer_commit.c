@@ -143,7 +143,9 @@ static void remove_unfinished(const bc_store *st, const char *name)
 typedef struct younger {
   uint32_t whole; /* the first */
   uint32_t n_whole;
-  bc_buf damaged; /* le32 each */
+  bc_buf damaged;  /* le32 each */
+  uint32_t newest; /* that was ever committed, as far as that is known */
+  bool has_newest; /* its file is there */
 } younger;
 
 static bc_status look_at(const bc_store *st, uint32_t id, uint64_t next, younger *y, bc_err *err)
@@ -157,12 +159,11 @@ static bc_status look_at(const bc_store *st, uint32_t id, uint64_t next, younger
 }
 
 /* The newest segment, when its file is gone, and the index does not know of it either. */
-static bc_status add_gone(const bc_store *st, uint64_t next, uint32_t *highest, younger *y, bc_err *err)
+static bc_status add_gone(uint64_t next, uint32_t *highest, younger *y, bc_err *err)
 {
-  const uint32_t newest = bc_newest_get(st);
-  if (newest < next || newest <= *highest || newest - next >= BC_STRAY_FAR) return BC_OK;
-  *highest = newest;
-  return bc_buf_u32(&y->damaged, newest, err);
+  if (y->newest < next || y->has_newest || y->newest - next >= BC_STRAY_FAR) return BC_OK;
+  *highest = BC_MAX(*highest, y->newest);
+  return bc_buf_u32(&y->damaged, y->newest, err);
 }
 
 /* The files that are there, in order of their names, which is that of their numbers; a stray one may have any
@@ -177,10 +178,11 @@ static bc_status list_younger(const bc_store *st, uint64_t next, younger *y, uin
     if (bc_segment_is_unfinished(names[i])) remove_unfinished(st, names[i]);
     if (!bc_segment_id(names[i], &id)) continue;
     *highest = id;
+    y->has_newest = y->has_newest || id == y->newest;
     if (id >= next) s = look_at(st, id, next, y, err);
   }
   bc_os_list_free(names, n);
-  return s == BC_OK ? add_gone(st, next, highest, y, err) : s;
+  return s == BC_OK ? add_gone(next, highest, y, err) : s;
 }
 
 /* They were whole when they were published: what they held is lost, if it was ever told to be in. */
@@ -205,7 +207,7 @@ static bc_status note_lost(bc_store *st, bc_bytes ids, bc_err *err)
  */
 bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *err)
 {
-  younger y = { .damaged = bc_buf_empty(SIZE_MAX) };
+  younger y = { .damaged = bc_buf_empty(SIZE_MAX), .newest = bc_newest_get(st) };
   uint32_t highest = 0;
   uint64_t next = 0;
   bc_txn *t = NULL;
@@ -220,7 +222,7 @@ bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *e
   if (s == BC_OK && y.n_whole > 0 && (others || y.whole != next))
     s = BC_FAIL(err, BC_E_CORRUPT,
                 "index: older than segment %" PRIu32 ": a copy of it was put back? run bctool reindex %s",
-                y.whole, st->path);
+                y.newest >= next && y.newest - next < BC_STRAY_FAR ? y.newest : y.whole, st->path);
   if (s == BC_OK && y.n_whole == 1) {
     uint8_t id[4];
     bc_put_le32(id, y.whole);
@@ -230,6 +232,8 @@ bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *e
     s = note_lost(st, (bc_bytes){ y.damaged.p, y.damaged.n }, err);
   }
   bc_buf_dispose(&y.damaged);
+  if (s == BC_OK && y.newest + 1 < next)
+    bc_newest_put(st, (uint32_t)next - 1); /* a store of before it was kept */
   *next_segment = highest + 1;
   return s;
 }

@@ -580,8 +580,10 @@ def test_what_is_lost_can_be_given_up(bct, mkcube, tmp_path):
     steps = len(want)
     (store / "segments" / "0000000001.seg").unlink()
     bct.run("compact", store, code=3)
+    assert "to give up" in bct.run("compact", store, "--forget-lost", "--dry-run").stderr.decode()
+    bct.run("verify", store, code=3)
     said = bct.run("compact", store, "--forget-lost").stderr.decode()
-    assert "given up that could not be read" in said, said
+    assert "given up: they cannot be read" in said, said
     bct.run("verify", store, "--full")
     have = bct.npy(store, "--var", "t2m")
     assert len(have) < steps or np.isnan(have).any()
@@ -592,21 +594,95 @@ def test_what_is_lost_can_be_given_up(bct, mkcube, tmp_path):
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
 
 
-def test_what_one_of_two_layouts_has_is_not_given_up(bct, mkcube, tmp_path):
+def test_what_is_given_up_may_be_given_again(bct, mkcube, tmp_path):
+    """Not only with --replace: its files are not in any more."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "16")
+    file = mkcube(tmp_path / "1.nc", "--var", "t2m", *AREA, "--from", "2019-03-01", "--to", "2019-03-02")
+    bct.ingest(store, file)
+    want = bct.npy(store, "--var", "t2m")
+    (store / "segments" / "0000000001.seg").unlink()
+    bct.run("compact", store, "--forget-lost")
+    bct.run("reindex", store)
+    bct.ingest(store, file)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_what_can_be_read_in_part_is_not_given_up(bct, mkcube, tmp_path):
+    """Blocks, and copies in another layout."""
     store = bct.create(tmp_path / "s.bcube", "--cell", "16")
     bct.ingest(store, mkcube(tmp_path / "1.nc", "--var", "t2m", *AREA, "--from", "2019-03-01", "--to", "2019-03-09"),
                args=["--layout", "map+series"])
     want = bct.npy(store, "--var", "t2m")
-    copies = sorted((cell, offset, segment) for _, cell, segment, offset, *_ in places(store))
+    copies = sorted((cell, offset, segment, head) for _, cell, segment, offset, _, head, _ in places(store))
     assert copies[0][0] == copies[1][0]
-    flip(copies[0][2], copies[0][1] + 5)  # one copy of a tile; both of another
-    flip(copies[-1][2], copies[-1][1] + 5)
-    flip(copies[-2][2], copies[-2][1] + 5)
+    flip(copies[0][2], copies[0][1] + 5)  # a block
+    flip(copies[1][2], copies[1][3] + 5)  # the head of the other copy of that tile
+    for copy in copies[-2:]:  # both heads of another
+        flip(copy[2], copy[3] + 5)
     said = bct.run("compact", store, "--forget-lost", code=3).stderr.decode()
-    assert "2 tiles given up that could not be read" in said and "1 tile cannot be read" in said, said
-    assert len(findings(bct, store)) == 1
+    assert "2 tiles given up: they cannot be read" in said, said
+    assert {d["cell"] for d in findings(bct, store) if d.get("name")} == {copies[0][0]}
     mend(bct, store)
     assert same_bits(bct.npy(store, "--var", "t2m"), want)  # what was given up too: nobody has it
+
+
+@pytest.mark.parametrize("case", ["empty file after it", "index one older", "compaction gone", "gap before an empty file"])
+def test_reindex_does_not_forget_what_only_the_index_knows(bct, mkcube, tmp_path, case):
+    store = four_files(bct, mkcube, tmp_path)
+    segment = lambda number: store / "segments" / f"{number:010d}.seg"
+    if case == "index one older":
+        shutil.copytree(store / "index", tmp_path / "now")
+        shutil.rmtree(store / "index")
+        shutil.move(segment(4), tmp_path)
+        mark = (store / "segments" / "newest").read_bytes()
+        (store / "segments" / "newest").unlink()
+        bct.run("reindex", store)  # as it was before the fourth came
+        (store / "segments" / "newest").write_bytes(mark)
+        segment(3).unlink()
+    elif case == "compaction gone":
+        shutil.copytree(store / "index", tmp_path / "old")
+        bct.run("compact", store)
+        shutil.rmtree(store / "index")
+        shutil.move(tmp_path / "old", store / "index")
+        segment(5).unlink()
+    else:
+        segment(4 if "after" in case else 2).unlink()
+        segment(5 if "after" in case else 6).write_bytes(b"")
+    before = {d["command"] for d in json.loads(bct.run("verify", store, "--json", code=3).stdout)["damages"]}
+    bct.refused("reindex", store, code=3, said=["is whole and knows", "verify"])
+    after = {d["command"] for d in json.loads(bct.run("verify", store, "--json", code=3).stdout)["damages"]}
+    assert before == after and any("--mend" in command for command in after)
+
+
+def test_a_damaged_file_does_not_hide_that_the_newest_segment_is_gone(bct, mkcube, tmp_path):
+    store = four_files(bct, mkcube, tmp_path)
+    (store / "segments" / "0000000004.seg").unlink()
+    (store / "segments" / "0000000005.seg").write_bytes(b"")
+    shutil.rmtree(store / "index")
+    bct.run("reindex", store, code=3)
+    said = bct.run("verify", store, code=3).stdout.decode()
+    assert "segment 4: its file is missing" in said and "0000000005.seg" in said
+
+
+def test_reindex_and_writers_keep_the_number_of_the_newest(bct, mkcube, tmp_path):
+    store = four_files(bct, mkcube, tmp_path)
+    newest = store / "segments" / "newest"
+    want = newest.read_bytes()
+    for command in (["reindex", store], ["compact", store, "--segment-size", "1"], ["ingest", "netcdf", store, tmp_path / "4.nc"]):
+        newest.unlink()
+        bct.run(*command)
+        assert int(newest.read_bytes()[:10]) == max(int(p.name[:10]) for p in newest.parent.glob("*.seg"))
+    assert len(newest.read_bytes()) == len(want) == 28
+
+
+def test_an_older_index_is_not_published(bct, mkcube, tmp_path):
+    store = four_files(bct, mkcube, tmp_path)
+    shutil.copytree(store / "index", tmp_path / "old")
+    bct.ingest(store, tmp_path / "1.nc", args=["--replace"])
+    shutil.rmtree(store / "index")
+    shutil.move(tmp_path / "old", store / "index")
+    bct.refused("publish", store, tmp_path / "p.bcube", code=3, said=["older than segment 5", "nothing was published"])
+    assert not (tmp_path / "p.bcube").exists()
 
 
 def test_options_in_a_command_are_quoted(bct, mkcube, tmp_path):

@@ -22,9 +22,10 @@ static const bct_opt k_opts[] = {
   BCT_OPT(SIZE, 0, "segment-size", "SIZE", compact_args, segment,
           "bytes of the files that are made, about (256M)"),
   BCT_OPT(FLAG, 0, "dry-run", NULL, compact_args, dry_run, "say what there is to do, write nothing"),
-  BCT_OPT(FLAG, 0, "forget-lost", NULL, compact_args, forget_lost,
-          "give up what cannot be read: tiles, and lost segments of which nothing is known; when all files "
-          "were ingested again with --replace"),
+  BCT_OPT(
+      FLAG, 0, "forget-lost", NULL, compact_args, forget_lost,
+      "give up tiles whose heads or segments are lost, and lost segments of which nothing is known; values "
+      "that they had replaced come up again: when all files were ingested again with --replace"),
   BCT_HEADING("Output"),
   BCT_OPT(FLAG, 0, "json", NULL, compact_args, json, "print JSON"),
   BCT_OPTS_END,
@@ -67,7 +68,8 @@ static void say_report(const bc_compact_report *r, bool dry_run)
   char a[BCT_TEXT_MAX], b[BCT_TEXT_MAX], c[BCT_TEXT_MAX];
 
   if (r->forgotten > 0)
-    bct_say("%s given up that could not be read", bct_text_count(a, r->forgotten, "tile"));
+    bct_say("%s %s: they cannot be read", bct_text_count(a, r->forgotten, "tile"),
+            dry_run ? "to give up" : "given up");
   if (r->moved + r->merged + r->commits + r->leftovers == 0 && (!dry_run || r->rewritten == 0)) {
     bct_say("nothing to do: %s, %s", bct_text_count(a, r->tiles_before, "tile"),
             bct_text_count(b, r->segments_before, "segment"));

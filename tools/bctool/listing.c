@@ -45,7 +45,7 @@ void bct_warn_lost(bc_snapshot *snap)
   if (info.newest > 0)
     bct_warn(
         "warning: the index is older than segment %u: a copy of it was put back? Answers are those of that "
-        "day: run bctool reindex",
+        "day: run bctool verify",
         (unsigned)info.newest);
   if (info.n_lost == 0) return;
   bct_warn("warning: %s could not be read when the index was made anew: answers may lack values, or have "
