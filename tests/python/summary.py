@@ -1,4 +1,4 @@
-"""Counts the tests of all programs that ctest ran, and prints the closing line of tools/test.
+"""Counts the tests of all programs that ctest ran, and prints what they counted and the closing line of tools/test.
 
 usage: summary.py RESULTS STATUS
 RESULTS holds ctest.xml, and NAME.xml where a program told its single tests (Criterion, pytest); others may end
@@ -11,6 +11,17 @@ import sys
 import xml.etree.ElementTree as ET
 
 
+COUNTED = re.compile(r"^(?!ok|not ok|#|\[)(?=.*\d).*\b(injected|survived|flipped|cuts|whole snapshots|readers killed|"
+                     r"readers at once|inputs executed|tiles take|stores mended)\b")
+
+
+def print_counts(name, text):
+    """Lines of a program's output that say how much it tried."""
+    for line in text.splitlines():
+        if COUNTED.match(line.strip()):
+            print(f"counted: {name}: {line.strip()}")
+
+
 def single_tests(path):
     """(passed, failed, skipped) of one program, or None when it left no readable report."""
     try:
@@ -19,6 +30,7 @@ def single_tests(path):
         return None
     passed = failed = skipped = 0
     for case in cases:
+        print_counts(path.stem, case.findtext("system-out") or "")
         status = case.get("status", "").lower()
         if case.find("failure") is not None or case.find("error") is not None or status in ("failed", "errored"):
             failed += 1
@@ -57,6 +69,7 @@ def main(folder, status):
     for program in programs:
         name, good = program.get("name"), program.get("status") == "run"
         counts = single_tests(results / f"{name}.xml") or closing_line(program)
+        print_counts(name, program.findtext("system-out") or "")
         if counts is None or sum(counts) == 0:
             counts = (1, 0, 0) if good else (0, 1, 0)
         elif not good and counts[1] == 0:

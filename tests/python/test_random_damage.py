@@ -299,3 +299,4 @@ def test_what_verify_prints_mends_any_damage(bct, files, tmp_path, seed, index_t
     made = Made(bct, files, tmp_path, seed)
     for k in range(TRIALS):
         trial(made, tmp_path, 100 * seed + k, index_too)
+    print(f"stores mended: {TRIALS}, damaged in their {'index and ' if index_too else ''}segments")
