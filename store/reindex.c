@@ -226,14 +226,6 @@ static bc_status add_younger(void *ctx, bc_bytes key, bc_bytes value, bool *stop
   return st;
 }
 
-static bool is_retired(const missing *m, uint32_t id)
-{
-  bool any = false;
-  for (size_t i = 0; i < m->retired.n && !any; i += 4)
-    any = bc_le32(m->retired.p + i) == id;
-  return any;
-}
-
 /* A segment of the old index that the new one does not have, and that none of the younger ones retired. */
 static bc_status compare_old(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
 {
@@ -244,7 +236,7 @@ static bc_status compare_old(void *ctx, bc_bytes key, bc_bytes value, bool *stop
   if (old.bytes == 0) return BC_OK;
   const bc_status st = bc_txn_segment_get(m->now, old.id, &now, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) return st;
-  if (st == BC_OK ? now.bytes > 0 : is_retired(m, old.id)) return BC_OK;
+  if (st == BC_OK ? now.bytes > 0 : bc_has_number(&m->retired, old.id)) return BC_OK;
   return BC_FAIL(err, BC_E_CORRUPT,
                  "its index is whole and knows what was in segment %" PRIu32
                  ", which cannot be read: a new index would not. Run bctool verify, which names the files to "
@@ -261,8 +253,7 @@ static bc_status compare_with_old(const char *folder, missing *m, bc_err *err)
   m->retired = bc_buf_empty(SIZE_MAX);
   bc_status st = bc_meta_get(t, BC_META_NEXT_SEGMENT, &m->next, err);
   if (st == BC_OK) st = bc_txn_each(m->now, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, add_younger, m, err);
-  const bool is_old = m->n_whole > 0 && (m->n_whole > 1 || m->n_lost > 0 || m->first != m->next);
-  if (st == BC_OK && !is_old)
+  if (st == BC_OK && !bc_is_put_back(m->n_whole, m->n_lost, m->first, m->next))
     st = bc_txn_each(t, BC_TABLE_SEGMENTS, (bc_bytes){ NULL, 0 }, compare_old, m, err);
   bc_buf_dispose(&m->retired);
   bc_txn_abort(t);

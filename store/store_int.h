@@ -92,6 +92,23 @@ bc_status bc_store_open_bare(const char *path, bc_store **out, bc_err *err) BC_M
  */
 void bc_newest_put(const bc_store *st, uint32_t id);
 uint32_t bc_newest_get(const bc_store *st);
+/*
+ * Whether an index cannot be the one that the younger segments were committed to: a crash leaves one of them
+ * at most, whole, with the number next (the first that the index does not know). first: of those that are
+ * whole.
+ */
+static inline bool bc_is_put_back(uint64_t n_whole, uint64_t n_lost, uint32_t first, uint64_t next)
+{
+  return n_whole > 0 && (n_whole > 1 || n_lost > 0 || first != next);
+}
+/* Among numbers of segments, le32 each, in any order. */
+static inline bool bc_has_number(const bc_buf *numbers, uint32_t id)
+{
+  bool any = false;
+  for (size_t i = 0; i < numbers->n && !any; i += 4)
+    any = bc_le32(numbers->p + i) == id;
+  return any;
+}
 /* Let go of maps that nobody uses; the mutex is held. */
 void bc_store_drop_unused(bc_store *st);
 /* An owned reference to a mapped segment. */

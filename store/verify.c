@@ -132,14 +132,6 @@ static bc_status tell_index(check *c, const bc_err *e, bc_err *err)
 
 /* ---- segments ---- */
 
-static bool is_retired(const check *c, uint32_t id)
-{
-  bool any = false;
-  for (size_t i = 0; i < c->retired.n && !any; i += 4)
-    any = bc_le32(c->retired.p + i) == id;
-  return any;
-}
-
 static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *stop, bc_err *err)
 {
   check *c = ctx;
@@ -157,7 +149,7 @@ static bc_status check_segment(void *ctx, bc_bytes key, bc_bytes value, bool *st
   if (d.code == BC_E_NOMEM) return BC_FAIL(err, BC_E_NOMEM, "verify: no memory");
   if (d.code == BC_E_NOTFOUND && bc_snapshot_is_retired(c->snap, d.segment))
     return BC_OK; /* compacted meanwhile */
-  if (d.code == BC_E_NOTFOUND && is_retired(c, d.segment)) {
+  if (d.code == BC_E_NOTFOUND && bc_has_number(&c->retired, d.segment)) {
     (void)snprintf(what, sizeof what,
                    "segment %" PRIu32
                    ": its file was removed by a commit that the index does not know: run bctool "
@@ -290,7 +282,7 @@ static bc_status check_strays(check *c, bool *is_old, bc_err *err)
   bc_os_list_free(names, n);
   BC_RET(st);
   BC_RET(check_newest(c, next, &s, err));
-  *is_old = s.n_whole > 0 && (s.n_whole > 1 || s.n_damaged > 0 || s.first != next);
+  *is_old = bc_is_put_back(s.n_whole, s.n_damaged, s.first, next);
   const bool is_next = !*is_old && s.n_whole == 1 && s.newest > 0; /* any writer takes it in */
   if (!*is_old && !is_next) return BC_OK;
   c->report->orphans = 0; /* told by this */

@@ -218,8 +218,7 @@ bc_status bc_writer_roll_forward(bc_store *st, uint32_t *next_segment, bc_err *e
   if (s == BC_OK && highest >= UINT32_MAX - 1)
     s = BC_FAIL(err, BC_E_RANGE, "%s: segment %" PRIu32 " is there, and no greater number is left", st->path,
                 highest);
-  const bool others = y.n_whole > 1 || y.damaged.n > 0;
-  if (s == BC_OK && y.n_whole > 0 && (others || y.whole != next))
+  if (s == BC_OK && bc_is_put_back(y.n_whole, y.damaged.n, y.whole, next))
     s = BC_FAIL(err, BC_E_CORRUPT,
                 "index: older than segment %" PRIu32 ": a copy of it was put back? run bctool reindex %s",
                 y.newest >= next && y.newest - next < BC_STRAY_FAR ? y.newest : y.whole, st->path);
