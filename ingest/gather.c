@@ -171,8 +171,8 @@ bc_status bc_gather_mark(bc_gather *g, bc_err *err) { return bc_mend_mark(g->st,
 
 bool bc_gather_owes(const bc_gather *g, uint32_t *source)
 {
-  *source = g->given.owed - 1;
-  return g->given.owed > 0;
+  *source = g->given.owed;
+  return g->given.owes;
 }
 
 bc_status bc_gather_add(bc_gather *g, const bc_plane *p, bc_gather_buffer **out, bc_err *err)

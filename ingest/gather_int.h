@@ -3,6 +3,7 @@
 #define BC_INGEST_GATHER_INT_H
 
 #include "ingest/gather.h"
+#include "store/source_order.h"
 
 /* Rows, or columns, of a plane that lie in one cell. */
 typedef struct bc_cell_span {
@@ -61,9 +62,11 @@ typedef struct bc_given {
   bc_ids held;       /* those of which something could not come back yet */
   bc_tile_key *left; /* lost tiles of which some came back, and which go when all of their sources are done */
   size_t n_left, cap_left;
-  uint32_t owed;  /* the latest source that is waited for, + 1 */
-  bool any_order; /* nothing is waited for */
-  bool mends;     /* something lost was met */
+  uint32_t owed; /* the latest source that is waited for; valid when owes */
+  bool owes;
+  bool any_order;        /* nothing is waited for */
+  bool mends;            /* something lost was met */
+  bc_source_order order; /* loaded when something lost is met first */
 } bc_given;
 
 bc_status bc_given_wait(bc_given *g, const bc_tile_key *key, bc_err *err) BC_MUST_CHECK;

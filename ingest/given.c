@@ -54,5 +54,6 @@ void bc_given_dispose(bc_given *g)
   bc_free(g->done.slot);
   bc_free(g->held.slot);
   bc_free(g->left);
+  bc_source_order_dispose(&g->order);
   *g = (bc_given){ 0 };
 }

@@ -81,8 +81,8 @@ out:
 
 /* A file of the list, in the order in which it is gone through. */
 typedef struct turn {
-  size_t at;  /* in the list */
-  int64_t id; /* of the source that it is, to mend; -1: of none, or it cannot be read */
+  size_t at;     /* in the list */
+  int64_t order; /* of the source that it is, to mend; INT64_MIN: of none, or it cannot be read */
   bool hashed;
   uint8_t hash[16];
   uint64_t bytes;
@@ -337,10 +337,12 @@ static void start_over(bc_source_rec *s)
 /* The source record to work under: to mend, the one under which the file came in; the tiles name that one. */
 static bc_status choose_source(run *r, const bc_source_rec *rec, bc_source_rec *src, bool *whole, bc_err *err)
 {
+  bool known = false;
   *whole = false;
   if (r->c.o->mend) {
     const bc_status st = bc_writer_find_source(r->w, rec, src, err);
     if (st != BC_OK && st != BC_E_NOTFOUND) return st;
+    known = st == BC_OK;
     *whole = st == BC_OK && src->done;
     start_over(src);
     if (*whole) return BC_OK;
@@ -352,6 +354,10 @@ static bc_status choose_source(run *r, const bc_source_rec *rec, bc_source_rec *
     bc_free(line);
   }
   BC_RET(bc_writer_source(r->w, rec, src, err));
+  if (!r->c.o->mend)
+    bc_writer_source_comes_last(r->w, src);
+  else if (!known)
+    src->order = bc_order_behind(src->id);
   start_over(src);
   src->done = false; /* --replace goes through a file again */
   return BC_OK;
@@ -494,7 +500,7 @@ out:
 static int latest_first(const void *a, const void *b)
 {
   const turn *x = a, *y = b;
-  if (x->id != y->id) return x->id < y->id ? 1 : -1;
+  if (x->order != y->order) return x->order < y->order ? 1 : -1;
   return x->at < y->at ? 1 : -1;
 }
 
@@ -512,7 +518,7 @@ static bc_status rank(run *r, const char *const *paths, turn *turns, size_t n, b
     bc_status st = bc_writer_find_source(r->w, &rec, &have, err);
     if (st == BC_E_NOTFOUND) st = bc_writer_find_file(r->w, rec.hash, &have, err);
     if (st != BC_OK && st != BC_E_NOTFOUND) return st;
-    if (st == BC_OK) turns[i].id = have.id;
+    if (st == BC_OK) turns[i].order = have.order;
   }
   qsort(turns, n, sizeof *turns, latest_first);
   return BC_OK;
@@ -550,7 +556,7 @@ static bc_status each_file(run *r, const char *const *paths, size_t n, bc_err *e
   turn *turns = bc_calloc(n + 1, sizeof *turns);
   if (turns == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory for %zu files", n);
   for (size_t i = 0; i < n; i++)
-    turns[i] = (turn){ .at = i, .id = -1 };
+    turns[i] = (turn){ .at = i, .order = INT64_MIN };
   bc_status st = r->c.o->mend && !r->c.o->dry_run && n > 1 ? rank(r, paths, turns, n, err) : BC_OK;
   if (st == BC_OK) st = each_turn(r, paths, turns, n, err);
   bc_free(turns);

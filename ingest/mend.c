@@ -18,31 +18,54 @@ static bool was_given(bc_snapshot *snap, const bc_given *given, uint32_t source,
   return st == BC_E_NOTFOUND || (st == BC_OK && rec.done && rec.next_step > segment);
 }
 
+/* Than the one that is owed; -1: none. */
+static bool is_later(const bc_given *given, uint32_t source, int64_t owed)
+{
+  return owed < 0 ||
+         bc_source_order_of(&given->order, source) > bc_source_order_of(&given->order, (uint32_t)owed);
+}
+
 /* Values of an older file must not come up in place of those that a later one put there, and which are lost
  * too: the latest file of those that a tile may come from goes first. */
 static int64_t latest_owed(bc_reconciler *r, const uint8_t *sources, uint32_t n, uint32_t segment)
 {
   int64_t owed = -1;
-  if (r->conflict != BC_CONFLICT_MEND) return -1;
-  r->given->mends = true;
-  if (r->given->any_order) return -1;
+  if (r->conflict != BC_CONFLICT_MEND || r->given->any_order) return -1;
   for (uint32_t i = n; i-- > 0;) {
     const uint32_t id = bc_le32(sources + 4 * (size_t)i);
-    if ((int64_t)id > owed && !was_given(r->snap, r->given, id, segment)) owed = id;
+    if (is_later(r->given, id, owed) && !was_given(r->snap, r->given, id, segment)) owed = id;
   }
   return owed;
 }
 
-void bc_find_owed(bc_reconciler *r, bc_rival *t, const bc_tile_head *h)
+/* Something lost was met: the order of all files is going to be asked for. */
+static bc_status know_order(bc_reconciler *r, bc_err *err)
 {
+  if (r->conflict != BC_CONFLICT_MEND) return BC_OK;
+  r->given->mends = true;
+  return r->given->order.of != NULL ? BC_OK : bc_source_order_load(&r->given->order, r->snap, err);
+}
+
+bc_status bc_find_owed(bc_reconciler *r, bc_rival *t, const bc_tile_head *h, bc_err *err)
+{
+  BC_RET(know_order(r, err));
   t->owed = latest_owed(r, h->sources, h->n_sources, t->rec.head_segment);
+  return BC_OK;
+}
+
+/* Whether a later file than this is owed. */
+static bool comes_before(const bc_given *given, uint32_t source, const bc_rival *t)
+{
+  return t->owed >= 0 && is_later(given, (uint32_t)t->owed, source);
 }
 
 /* A file that would have come later had it been given is waited for. */
 static bool is_its_turn(bc_reconciler *r, const bc_rival *t, uint32_t source)
 {
-  if ((int64_t)source >= t->owed) return true;
-  r->given->owed = BC_MAX(r->given->owed, (uint32_t)t->owed + 1);
+  bc_given *const g = r->given;
+  if (!comes_before(g, source, t)) return true;
+  if (!g->owes || is_later(g, (uint32_t)t->owed, g->owed)) g->owed = (uint32_t)t->owed;
+  g->owes = true;
   return false;
 }
 
@@ -55,11 +78,11 @@ static bool is_from(const bc_job *j, size_t s, const bc_tile_head *h)
   return any;
 }
 
-bool bc_job_any_from(const bc_job *j, const bc_rival *t, const bc_tile_head *h)
+bool bc_job_any_from(const bc_reconciler *r, const bc_job *j, const bc_rival *t, const bc_tile_head *h)
 {
   bool any = false;
   for (size_t s = 0; s < j->b->n && !any; s++)
-    any = is_from(j, s, h) && (int64_t)j->b->sources[s] >= t->owed;
+    any = is_from(j, s, h) && !comes_before(r->given, j->b->sources[s], t);
   return any;
 }
 
@@ -112,11 +135,12 @@ static bool segment_has_source(const bc_segment_rec *seg, uint32_t id)
 static int64_t latest_not_given(bc_snapshot *snap, const bc_given *given)
 {
   bc_source_rec rec;
-  int64_t id = (int64_t)bc_snapshot_source_limit(snap) - 1;
-  while (id >= 0 && (bc_ids_has(&given->done, (uint32_t)id) ||
-                     bc_snapshot_source(snap, (uint32_t)id, &rec, NULL) == BC_E_NOTFOUND))
-    id--;
-  return id;
+  const bc_source_order *const o = &given->order;
+  uint32_t n = o->n;
+  while (n > 0 && (bc_ids_has(&given->done, o->ids[n - 1]) ||
+                   bc_snapshot_source(snap, o->ids[n - 1], &rec, NULL) == BC_E_NOTFOUND))
+    n--;
+  return n == 0 ? -1 : (int64_t)o->ids[n - 1];
 }
 
 /* Whether a file may bring back what is lost of a segment. When its files are not known any may have been, of
@@ -124,7 +148,7 @@ static int64_t latest_not_given(bc_snapshot *snap, const bc_given *given)
 static bool may_bring(bc_reconciler *r, const bc_segment_rec *seg, const bc_rival *t, uint32_t source)
 {
   if (seg->n_sources > 0) return segment_has_source(seg, source) && is_its_turn(r, t, source);
-  return r->conflict != BC_CONFLICT_MEND || (int64_t)source >= t->owed;
+  return r->conflict != BC_CONFLICT_MEND || !comes_before(r->given, source, t);
 }
 
 /* Whether a tile whose head is lost may have that step. */
@@ -142,6 +166,7 @@ bc_status bc_claim_tile(bc_reconciler *r, const bc_job *j, bc_rival *t, bool *di
   const bc_status st = bc_snapshot_segment(r->snap, t->rec.head_segment, &seg, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) return st;
   t->lost = true;
+  BC_RET(know_order(r, err));
   t->owed = latest_owed(r, seg.sources.p, seg.n_sources, t->rec.head_segment);
   if (seg.n_sources == 0) t->owed = latest_not_given(r->snap, r->given);
   for (size_t s = 0; s < j->b->n; s++) {
@@ -168,7 +193,8 @@ void bc_claim_steps(const bc_reconciler *r, const bc_job *j, const bc_rival *riv
   for (uint32_t i = 0; i < h->nt; i++) {
     const size_t js = bc_job_step_at(j->b, bc_tile_time(h, i));
     if (js == j->b->n) continue;
-    if (r->conflict != BC_CONFLICT_MEND || (is_from(j, js, h) && (int64_t)j->b->sources[js] >= rival->owed))
+    if (r->conflict != BC_CONFLICT_MEND ||
+        (is_from(j, js, h) && !comes_before(r->given, j->b->sources[js], rival)))
       differs[js] = true;
   }
 }

@@ -189,7 +189,7 @@ static bc_status compare_tile(bc_reconciler *r, const bc_job *j, bc_rival *rival
     if (jl < 0 || !overlaps(j, h, &at, &o) || !any_step(j, h, &at)) continue;
     const bc_status st = decode_block(r, t, b, &at, err);
     if (bc_passes_damage(r) && bc_is_damage(st)) {
-      if (!rival->lost) bc_find_owed(r, rival, h);
+      if (!rival->lost) BC_RET(bc_find_owed(r, rival, h, err));
       rival->lost = true;
       if (r->conflict == BC_CONFLICT_MEND) bc_claim_block(r, j, rival, h, &at, (size_t)jl, &o, differs);
       continue;
@@ -245,17 +245,28 @@ static bc_status keep_new(bc_reconciler *r, bc_job *j, const bool *differs, bc_e
   return BC_OK;
 }
 
+static bool comes_from(const bc_job *j, uint32_t source)
+{
+  bool any = false;
+  for (size_t s = 0; s < j->b->n && !any; s++)
+    any = j->b->sources[s] == source;
+  return any;
+}
+
 /* Files whose values are replaced are no longer in as they were: giving one again must not be answered by
- * "already in". */
-static bc_status reopen_sources(bc_reconciler *r, const bc_tile_head *h, bc_err *err)
+ * "already in", nor go on from where it was interrupted. */
+static bc_status reopen_sources(bc_reconciler *r, const bc_job *j, const bc_tile_head *h, bc_err *err)
 {
   for (uint32_t i = 0; i < h->n_sources; i++) {
     bc_source_rec rec;
-    const bc_status st = bc_snapshot_source(r->snap, bc_tile_source(h, i), &rec, err);
+    const uint32_t id = bc_tile_source(h, i);
+    if (comes_from(j, id)) continue;
+    const bc_status st = bc_snapshot_source(r->snap, id, &rec, err);
     if (st == BC_E_NOTFOUND) continue;
     if (st != BC_OK) return st;
-    if (!rec.done) continue;
+    if (!rec.done && rec.next_var == 0 && rec.next_step == 0) continue;
     rec.done = false;
+    rec.next_var = 0;
     rec.next_step = 0;
     BC_RET(bc_writer_source_update(r->w, &rec, err));
   }
@@ -283,11 +294,11 @@ static bc_status reconcile_job(bc_reconciler *r, bc_job *j, bc_err *err)
     /* Also where no step of this job lies: what can be read of the tile is written anew by all of its files,
      * in as many jobs as that takes, and then it goes. */
     r->tiles[i].lost = bc_passes_damage(r) && (second_is_damaged(r, j, &t) || payload_is_damaged(&t));
-    if (r->tiles[i].lost) bc_find_owed(r, &r->tiles[i], &t.head);
-    st = compare_tile(r, j, &r->tiles[i], &t, differs, err);
+    if (r->tiles[i].lost) st = bc_find_owed(r, &r->tiles[i], &t.head, err);
+    if (st == BC_OK) st = compare_tile(r, j, &r->tiles[i], &t, differs, err);
     r->tiles[i].foreign =
-        r->conflict == BC_CONFLICT_MEND && r->tiles[i].lost && !bc_job_any_from(j, &r->tiles[i], &t.head);
-    if (st == BC_OK && r->changes && !r->compare_only) st = reopen_sources(r, &t.head, err);
+        r->conflict == BC_CONFLICT_MEND && r->tiles[i].lost && !bc_job_any_from(r, j, &r->tiles[i], &t.head);
+    if (st == BC_OK && r->changes && !r->compare_only) st = reopen_sources(r, j, &t.head, err);
     bc_tile_close(&t);
     BC_TRY(st);
   }

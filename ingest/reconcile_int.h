@@ -52,9 +52,9 @@ static inline bool bc_passes_damage(const bc_reconciler *r) { return r->conflict
 /* ---- mend.c: differs[step] is set where the job has to write what was lost ---- */
 
 /* Whether some step comes from one of the files that a tile was made of; only they can bring it back. */
-bool bc_job_any_from(const bc_job *j, const bc_rival *t, const bc_tile_head *h);
+bool bc_job_any_from(const bc_reconciler *r, const bc_job *j, const bc_rival *t, const bc_tile_head *h);
 /* Settles t->owed of a tile whose head can be read and of which something is lost. */
-void bc_find_owed(bc_reconciler *r, bc_rival *t, const bc_tile_head *h);
+bc_status bc_find_owed(bc_reconciler *r, bc_rival *t, const bc_tile_head *h, bc_err *err) BC_MUST_CHECK;
 /* Whether a lost tile that only other files bring back stands in the way of a step. */
 bool bc_is_barred(const bc_reconciler *r, const bc_job *j, size_t step);
 /* A damaged block: its values are the job's. jl: its level among those of the job. */

@@ -100,7 +100,7 @@ static bc_status apply_sources(apply *a, bc_cursor *c, bc_err *err)
     if (!bc_commit_sized(c, &part)) return bc_commit_bad(a->seg, err);
     BC_RET(bc_source_decode(part, &s, err));
     BC_RET(bc_put_source(a->t, &s, err));
-    if (s.id >= next) next = (uint64_t)s.id + 1;
+    next = BC_MAX(next, BC_MAX((uint64_t)s.id, (uint64_t)BC_MAX(s.order, (int64_t)0)) + 1);
   }
   return bc_meta_put(a->t, BC_META_NEXT_SOURCE, next, err);
 }

@@ -37,6 +37,7 @@ void bc_remedy_dispose(bc_remedy *r)
   }
   bc_free(r->from);
   bc_free(r->all);
+  bc_source_order_dispose(&r->order);
   bc_buf_dispose(&r->source_text);
   bc_buf_dispose(&r->command_text);
 }
@@ -202,13 +203,21 @@ static bc_status put_options(bc_buf *b, const char *request, bc_err *err)
   return BC_OK;
 }
 
-/* Sources next to one another that were ingested in one way: one command. Returns where they end. */
-static uint32_t same_request(bc_remedy *r, uint32_t from, bc_source_rec *last)
+/* Source at a place in the order, if its values are wanted. */
+static bool wanted(const bc_remedy *r, uint32_t place, bc_source_rec *out)
+{
+  const uint32_t id = r->order.ids[place];
+  return id < r->n_sources && r->from[id] && bc_snapshot_source(r->snap, id, out, NULL) == BC_OK;
+}
+
+/* Sources next to one another in the order that were ingested in one way: one command. Returns where they
+ * begin. */
+static uint32_t same_request(const bc_remedy *r, uint32_t from, bc_source_rec *last)
 {
   uint32_t first = from;
   for (uint32_t i = from; i-- > 0;) {
     bc_source_rec src;
-    if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK) continue;
+    if (!wanted(r, i, &src)) continue;
     if (last->request[0] == '\0' && last->name[0] == '\0') *last = src;
     if (strcmp(src.request, last->request) != 0) break;
     first = i;
@@ -226,7 +235,7 @@ static bc_status put_ingest(bc_remedy *r, uint32_t first, uint32_t end, const ch
   BC_RET(put_word(b, r->snap->st->path, err));
   for (uint32_t i = first; i < end; i++) {
     bc_source_rec src;
-    if (!r->from[i] || bc_snapshot_source(r->snap, i, &src, NULL) != BC_OK) continue;
+    if (!wanted(r, i, &src)) continue;
     if (b->n > TEXT_MAX / 2) return bc_buf_printf(b, err, " ... (more files than can be told)");
     BC_RET(put_word(b, src.name, err));
   }
@@ -236,7 +245,8 @@ static bc_status put_ingest(bc_remedy *r, uint32_t first, uint32_t end, const ch
 
 static bc_status put_ingests(bc_remedy *r, bc_err *err)
 {
-  for (uint32_t end = r->n_sources; end > 0 && r->command_text.n < TEXT_MAX / 2;) {
+  if (r->order.of == NULL) BC_RET(bc_source_order_load(&r->order, r->snap, err));
+  for (uint32_t end = r->order.n; end > 0 && r->command_text.n < TEXT_MAX / 2;) {
     bc_source_rec last = { .id = 0 };
     const uint32_t first = same_request(r, end, &last);
     if (last.name[0] == '\0' && last.request[0] == '\0') return BC_OK; /* none is left */

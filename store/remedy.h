@@ -8,13 +8,14 @@
 #ifndef BC_STORE_REMEDY_H
 #define BC_STORE_REMEDY_H
 
-#include "store/snapshot.h"
+#include "store/source_order.h"
 
 typedef struct bc_remedy {
   bc_snapshot *snap; /* borrowed */
   uint8_t *from;     /* by source: values of it are wanted */
   uint8_t *all;      /* the same of every question so far */
   uint32_t n_sources;
+  bc_source_order order; /* loaded for the first command */
   bc_buf source_text, command_text;
   const char *source, *command; /* the answer: in these, or in known */
   uint64_t files;               /* stands for the files of the command; 0: it names none */

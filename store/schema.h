@@ -74,7 +74,10 @@ typedef struct bc_source_rec {
   bool done;         /* false: a run was interrupted inside it */
   uint32_t next_var; /* where to go on when not done: variable number and step within it */
   uint64_t next_step;
-  char name[256];    /* file name without folders */
+  int64_t order;  /* its place in time: where two files have a value, that of the greater order is in force.
+                   * Its id; or a greater number, when it was ingested again; of a file that was only let
+                   * fill gaps (ingest --mend) -id, behind all that were there */
+  char name[256]; /* file name without folders */
   char request[256]; /* options that change what is stored: group, var, bbox, time, regrid, precision */
 } bc_source_rec;
 

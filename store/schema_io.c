@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Each record begins with its own layout number, so that one kind can grow without the others. */
-enum { GRID_LAYOUT = 1, MODALITY_LAYOUT = 1, USAGE_LAYOUT = 1, SOURCE_LAYOUT = 1 };
+enum { GRID_LAYOUT = 1, MODALITY_LAYOUT = 1, USAGE_LAYOUT = 1, SOURCE_LAYOUT = 1, SOURCE_ORDERED = 2 };
 #define MAX_ATTRS 1024
 
 char *bc_number_text(double v, char *buf)
@@ -223,7 +223,8 @@ bc_status bc_usage_decode(bc_bytes src, bc_usage *out, bc_err *err)
 
 bc_status bc_source_encode(const bc_source_rec *s, bc_buf *out, bc_err *err)
 {
-  BC_RET(bc_buf_u8(out, SOURCE_LAYOUT, err));
+  const bool ordered = s->order != (int64_t)s->id;
+  BC_RET(bc_buf_u8(out, ordered ? SOURCE_ORDERED : SOURCE_LAYOUT, err));
   BC_RET(bc_buf_u32(out, s->id, err));
   BC_RET(bc_buf_put(out, s->hash, sizeof s->hash, err));
   BC_RET(bc_buf_u64(out, s->bytes, err));
@@ -232,14 +233,23 @@ bc_status bc_source_encode(const bc_source_rec *s, bc_buf *out, bc_err *err)
   BC_RET(bc_buf_u32(out, s->next_var, err));
   BC_RET(bc_buf_u64(out, s->next_step, err));
   BC_RET(bc_buf_text(out, s->name, err));
-  return bc_buf_text(out, s->request, err);
+  BC_RET(bc_buf_text(out, s->request, err));
+  return ordered ? bc_buf_u64(out, (uint64_t)s->order, err) : BC_OK;
+}
+
+/* In one way only: without it where it says nothing. */
+static bool order_ok(const bc_source_rec *s, uint8_t layout)
+{
+  return s->order > -(int64_t)UINT32_MAX && s->order < UINT32_MAX &&
+         (layout == SOURCE_LAYOUT || s->order != s->id);
 }
 
 bc_status bc_source_decode(bc_bytes src, bc_source_rec *out, bc_err *err)
 {
   bc_cursor c = { src, 0, true };
   memset(out, 0, sizeof *out);
-  if (bc_cur_u8(&c) != SOURCE_LAYOUT) return bad(err, "source file");
+  const uint8_t layout = bc_cur_u8(&c);
+  if (layout != SOURCE_LAYOUT && layout != SOURCE_ORDERED) return bad(err, "source file");
   out->id = bc_cur_u32(&c);
   const uint8_t *hash = bc_cur_take(&c, sizeof out->hash);
   if (hash != NULL) memcpy(out->hash, hash, sizeof out->hash);
@@ -253,5 +263,6 @@ bc_status bc_source_decode(bc_bytes src, bc_source_rec *out, bc_err *err)
   plain(out->name);
   bc_cur_text(&c, out->request, sizeof out->request);
   plain(out->request);
-  return c.ok && c.at == src.n && done <= 1 ? BC_OK : bad(err, "source file");
+  out->order = layout == SOURCE_ORDERED ? (int64_t)bc_cur_u64(&c) : out->id;
+  return c.ok && c.at == src.n && done <= 1 && order_ok(out, layout) ? BC_OK : bad(err, "source file");
 }

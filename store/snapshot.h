@@ -75,6 +75,10 @@ bc_status bc_writer_find_source(bc_writer *w, const bc_source_rec *def, bc_sourc
 /* Find a source by hash and request, or add it (not done). out receives the stored record. */
 bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec *out,
                            bc_err *err) BC_MUST_CHECK;
+/* Order of a source that only fills gaps: behind all that were there. */
+static inline int64_t bc_order_behind(uint32_t id) { return -(int64_t)id; }
+/* From now on the values of a source that was there are in force, over those of all others. */
+void bc_writer_source_comes_last(bc_writer *w, bc_source_rec *rec);
 /* Forget what waits about a source. */
 void bc_writer_forget_source(bc_writer *w, uint32_t id);
 /* Record progress; takes effect with the next commit. */

@@ -300,7 +300,13 @@ bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec
   out->done = false;
   out->next_var = 0;
   out->next_step = 0;
+  out->order = out->id;
   return bc_source_set_put(&w->sources, out, err);
+}
+
+void bc_writer_source_comes_last(bc_writer *w, bc_source_rec *rec)
+{
+  if (rec->order + 1 != (int64_t)w->next_source) rec->order = w->next_source++;
 }
 
 void bc_writer_forget_source(bc_writer *w, uint32_t id) { bc_source_set_remove(&w->sources, id); }

@@ -240,6 +240,68 @@ def test_mending_what_was_merged_takes_the_later_file_first(bct, mkcube, tmp_pat
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
 
 
+@pytest.mark.parametrize("compact", ["never", "mid", "end"])
+@pytest.mark.parametrize("reindex", [False, True])
+def test_a_file_that_came_again_is_the_later_one(bct, mkcube, tmp_path, compact, reindex):
+    """Ingested, replaced by another that has more, ingested again: where both have values, those of the first come back."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "16")
+    files = [mkcube(tmp_path / f"{i}.nc", "--var", "t2m", *area, "--from", "2019-03-01", "--to", "2019-03-03", "--seed",
+                    str(i + 1), "--step", "3h") for i, area in enumerate([["--bbox", "2,41,5,44"], AREA])]
+    for i in (0, 1, 0):
+        bct.ingest(store, files[i], args=["--replace"])
+        if compact == "mid" and i == 1:
+            bct.run("compact", store)
+    assert bct.report(store, files[0])["files_skipped"] == 1
+    assert bct.ingest(store, files[1], code=None).returncode == 2  # is not in any more: values differ
+    want = bct.npy(store, "--var", "t2m")
+    if compact == "end":
+        bct.run("compact", store)
+    if reindex:
+        shutil.rmtree(store / "index")
+        bct.run("reindex", store)
+    for path in (store / "segments").glob("*.seg"):
+        path.unlink()
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_a_file_that_filled_gaps_is_the_earlier_one(bct, mkcube, tmp_path):
+    """--mend lets a file that was not in bring what nobody has: where others have values, theirs are in force."""
+    march, april = ("2019-03-01", "2019-03-03"), ("2019-03-02", "2019-03-04")
+    store, _ = two_files(bct, mkcube, tmp_path, march, march, inside=True)
+    for i in (2, 3):
+        file = mkcube(tmp_path / f"{i}.nc", "--var", "t2m", *AREA, "--from", april[0], "--to", f"2019-03-0{i + 2}", "--seed",
+                      str(i + 1), "--step", "3h")
+        bct.ingest(store, file, args=["--mend"])
+    want = bct.npy(store, "--var", "t2m")
+    assert np.isnan(want).sum() == 0
+    bct.run("compact", store)
+    for path in (store / "segments").glob("*.seg"):
+        path.unlink()
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_a_replaced_file_begins_anew_when_it_was_interrupted(bct, mkcube, tmp_path):
+    """What another one replaced meanwhile of the part that was in is given again with the rest."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "64")
+    box = ["--bbox", "0,30,40,60"]
+    large = mkcube(tmp_path / "1.nc", "--var", "t2m", *box, "--from", "2019-03-01", "--to", "2019-03-20")
+    run = subprocess.Popen([bct.path, "ingest", "netcdf", str(store), str(large), "--memory", "32M", "-q"])
+    while run.poll() is None and not list((store / "segments").glob("*.seg")):
+        time.sleep(0.002)
+    run.kill()
+    assert run.wait() != 0, "it ended before it could be killed"
+    other = mkcube(tmp_path / "2.nc", "--var", "t2m", "--bbox", "5,35,9,39", "--from", "2019-03-01", "--to", "2019-03-02",
+                   "--seed", "2")
+    bct.ingest(store, other, args=["--replace"])
+    bct.ingest(store, large, args=["--replace"])
+    bct.run("verify", store, "--full")
+    alone = bct.create(tmp_path / "alone.bcube", "--cell", "64")
+    bct.ingest(alone, large)
+    assert same_bits(bct.npy(store, "--var", "t2m"), bct.npy(alone, "--var", "t2m"))
+
+
 def test_a_later_replace_does_not_forget_what_is_lost(bct, mkcube, tmp_path):
     """It brings one step of a few nodes of a tile: the others stay lost, and come back with their own file."""
     march = ("2019-03-01", "2019-03-03")

@@ -76,6 +76,9 @@ class Made:
         compact = rng.choice(["never", "never", "mid", "end", "often"])
         for i, (name, variables, *_) in enumerate(chosen):
             self.ingest(name, ingest_options(rng, variables))
+            if rng.random() < .25:  # one of those before comes again
+                again, *options = rng.choice(self.ingests or [[name]])
+                self.ingest(again, options)
             if (compact == "often" and rng.random() < .4 or compact == "mid" and i == len(chosen) // 2
                     or compact == "end" and i == len(chosen) - 1):
                 bct.run("compact", self.path)

@@ -17,9 +17,13 @@ AREA = ["--bbox", "-4,48,6,53"]
 
 def source_record(data):
     b = Bytes(data)
-    need(b.take("B") == 1, "layout of a source record")
+    layout = b.take("B")
+    need(layout in (1, 2), "layout of a source record")
     keys = ["id", "hash", "bytes", "ingested", "done", "next_var", "next_step"]
-    return dict(zip(keys, b.take("I16sQqBIQ"))) | {"name": b.text(), "request": b.text()}
+    out = dict(zip(keys, b.take("I16sQqBIQ"))) | {"name": b.text(), "request": b.text()}
+    out["order"] = b.take("q") if layout == 2 else out["id"]
+    need(b.at == len(data), "source record")
+    return out
 
 
 def commit_record(data):
@@ -148,7 +152,9 @@ def test_golden_records():
     assert len(records["record"]) == 128 and records["record"][52] == 3
     assert grid_record(records["grid"])["ny"] == 73
     assert modality_record(records["modality"])["attrs"]["valid_min"] == ("100", 1)
-    assert source_record(records["source"])["name"] == "t_2019-03.nc"
+    for name, order in (("source", 7), ("source-again", 11)):
+        source = source_record(records[name])
+        assert (source["name"], source["id"], source["order"]) == ("t_2019-03.nc", 7, order)
     assert struct.unpack_from("<B6Q4Qqq4d", records["usage"])[1:4] == (1, 1000, 4096)
 
 

@@ -311,7 +311,7 @@ static bc_modality modality(void)
 static bc_source_rec source(void)
 {
   bc_source_rec s = {
-    .id = 7, .bytes = 123456, .ingested = 1763683200, .done = true, .next_var = 1, .next_step = 9
+    .id = 7, .bytes = 123456, .ingested = 1763683200, .done = true, .next_var = 1, .next_step = 9, .order = 7
   };
   for (int i = 0; i < 16; i++)
     s.hash[i] = (uint8_t)(0xa0 + i);
@@ -388,9 +388,13 @@ Test(golden, keys_and_records)
   OK(bc_modality_encode(&m, &b, &err));
   put_hex(&out, "modality", b.p, b.n);
   b.n = 0;
-  const bc_source_rec s = source();
+  bc_source_rec s = source();
   OK(bc_source_encode(&s, &b, &err));
   put_hex(&out, "source", b.p, b.n);
+  b.n = 0;
+  s.order = 11;
+  OK(bc_source_encode(&s, &b, &err));
+  put_hex(&out, "source-again", b.p, b.n);
   b.n = 0;
   bc_usage u;
   bc_usage_init(&u);
