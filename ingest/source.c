@@ -211,5 +211,5 @@ bc_status bc_ingest_grid_of(const char *path, bc_grid *out, bc_err *err)
   BC_TRY(bc_grid_from_axes(v->coord[y], (size_t)v->shape[y], v->coord[x], (size_t)v->shape[x], out, err));
 out:
   bc_source_close(s);
-  return st;
+  return bc_source_name_error(st, path, err);
 }

@@ -115,24 +115,30 @@ static bc_status compare_copies(const bc_query *q, const bc_qvar *v, bc_touch *t
   return BC_OK;
 }
 
-static bool any_lost(const bc_qvar *v, size_t from, size_t to)
+static bool same_piece(const bc_ptile *a, const bc_ptile *b)
 {
-  bool any = false;
-  for (size_t i = from; i < to && !any; i++)
-    any = v->tiles[i].lost;
-  return any;
+  return a->bucket == b->bucket && a->cell == b->cell &&
+         ((a->part ^ b->part) | BC_PART_SECOND) == BC_PART_SECOND;
 }
 
-/* A group that has only one of the copies, or has lost something of one, is read from the other. */
+static int by_piece(const void *a, const void *b)
+{
+  const bc_ptile *p = a, *q = b;
+  if (p->bucket != q->bucket) return p->bucket < q->bucket ? -1 : 1;
+  if (p->cell != q->cell) return p->cell < q->cell ? -1 : 1;
+  const unsigned x = p->part & ~BC_PART_SECOND, y = q->part & ~BC_PART_SECOND;
+  return x != y ? (x < y ? -1 : 1) : (int)p->part - (int)q->part;
+}
+
+/* Piece by piece: what of one copy is lost is read from the other. */
 static void keep_copy(bc_qvar *v, bool second)
 {
-  size_t n = 0, mid = 0;
-  for (size_t i = 0, end = 0; i < v->n_tiles; i = end) {
-    end = group_end(v, i, &mid);
-    const bool both = mid > i && mid < end;
-    const bool want = both && any_lost(v, i, mid) != any_lost(v, mid, end) ? any_lost(v, i, mid) : second;
-    for (size_t j = i; j < end; j++)
-      if (!both || (j >= mid) == want) v->tiles[n++] = v->tiles[j];
+  size_t n = 0;
+  qsort(v->tiles, v->n_tiles, sizeof *v->tiles, by_piece);
+  for (size_t i = 0; i < v->n_tiles; i++) {
+    const bool both = i + 1 < v->n_tiles && same_piece(&v->tiles[i], &v->tiles[i + 1]);
+    v->tiles[n++] = v->tiles[both && second ? i + 1 : i];
+    i += both ? 1 : 0;
   }
   v->n_tiles = n;
 }

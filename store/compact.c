@@ -71,14 +71,6 @@ static bc_status opens(const bc_compact_run *r, const bc_piece *p, bc_err *err)
   return BC_OK;
 }
 
-/* The other layout's copy of a piece: while that one can be read, the values are not lost. */
-static bool has_good_copy(const bc_compact_run *r, const bc_piece *p)
-{
-  bc_piece other = *p;
-  other.key.part ^= BC_PART_SECOND;
-  return bc_snapshot_get(r->snap, &other.key, &other.rec, NULL) == BC_OK && opens(r, &other, NULL) == BC_OK;
-}
-
 static bc_status reopen(bc_compact_run *r, uint32_t source, bc_err *err)
 {
   bc_source_rec rec;
@@ -124,7 +116,7 @@ static bc_status forget_tile(void *ctx, bc_bytes kb, bc_bytes vb, bool *stop, bc
     if (err != NULL) *err = e;
     return st;
   }
-  if (has_good_copy(r, &p)) return BC_OK;
+  if (bc_snapshot_has_copy(r->snap, &p.key)) return BC_OK;
   r->c.report->forgotten++;
   if (r->c.w == NULL) return BC_OK;
   BC_RET(reopen_sources(f, &p.rec, err));

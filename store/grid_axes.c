@@ -121,8 +121,11 @@ static bc_status axis_fit(axis *a, bc_err *err)
   double mid = 0.0, spread = 0.0, tol = 0.0;
 
   spread = axis_spread(a, raw, &mid);
-  if (spread > BC_SNAP_DEGREES || (a->n > 1 && fabs(raw) < 2.0 * BC_SNAP_DEGREES))
-    return axis_uneven(a, raw, err);
+  if (spread > BC_SNAP_DEGREES) return axis_uneven(a, raw, err);
+  if (a->n > 1 && fabs(raw) < 2.0 * BC_SNAP_DEGREES)
+    return BC_FAIL(err, BC_E_UNSUPPORTED,
+                   "the %s axis has a step of %.4g degrees; nodes have to be %g apart at least", a->what, raw,
+                   2.0 * BC_SNAP_DEGREES);
   tol = fmin(BC_SNAP_DEGREES, fmax(fmax(1e-9, 1.01 * a->noise), 2.0 * spread));
   for (int decimals = 0; decimals <= 6; decimals++) {
     if (decimals == 4 && axis_try(a, 360.0 / nearbyint(360.0 / raw), tol)) return BC_OK;

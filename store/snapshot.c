@@ -318,6 +318,18 @@ out:
   return st;
 }
 
+bool bc_snapshot_has_copy(bc_snapshot *s, const bc_tile_key *key)
+{
+  bc_tile t;
+  bc_tile_rec rec;
+  bc_tile_key other = *key;
+  other.part ^= BC_PART_SECOND;
+  const bool has =
+      bc_snapshot_get(s, &other, &rec, NULL) == BC_OK && bc_snapshot_tile(s, &other, &rec, &t, NULL) == BC_OK;
+  if (has) bc_tile_close(&t);
+  return has;
+}
+
 char *bc_snapshot_tile_text(const bc_snapshot *s, const bc_tile_key *key, char *buf, size_t cap)
 {
   char when[BC_TIME_TEXT];

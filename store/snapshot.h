@@ -31,6 +31,8 @@ bc_status bc_snapshot_get(bc_snapshot *s, const bc_tile_key *key, bc_tile_rec *o
  * gone is BC_E_CORRUPT, but where it was retired since the snapshot was taken: then bc_is_stale. */
 bc_status bc_snapshot_tile(bc_snapshot *s, const bc_tile_key *key, const bc_tile_rec *rec, bc_tile *out,
                            bc_err *err) BC_MUST_CHECK;
+/* Whether the copy of that piece in the other layout can be opened: while it can, its values are not lost. */
+bool bc_snapshot_has_copy(bc_snapshot *s, const bc_tile_key *key);
 bc_store *bc_snapshot_store(bc_snapshot *s);
 /* Steps of a tile whose head is lost, as far as the index knows: first, last, and how many. Of gaps between
  * it knows nothing, so that there may be more than there were. Returns how many, at most cap; 0: not known.

@@ -36,6 +36,7 @@ try bctool query a --agg median:1d
 try bctool query a --agg mean:1w
 try bctool query a --every 0
 try bctool query a --points missing.csv
+try bctool query a --points 51.5,-0.1
 try bctool create
 try bctool create a --cell 0
 try bctool create a --grid nowhere

@@ -843,6 +843,31 @@ def test_a_lost_segment_is_missed_although_retired_files_came_back(bct, mkcube, 
         assert f"segment {int(name[:10])}: its file is missing" in said, said
 
 
+def test_what_one_layout_lost_is_read_from_the_other(bct, mkcube, tmp_path):
+    """Of each piece one copy is damaged, of the first one that in the first layout, of the next the other."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "16")
+    for i, (first, last) in enumerate([("01", "04"), ("03", "04"), ("02", "03")]):
+        file = mkcube(tmp_path / f"{i}.nc", "--var", "t2m", *AREA, "--from", f"2019-03-{first}", "--to", f"2019-03-{last}",
+                      "--seed", str(i + 1), "--step", "3h")
+        bct.ingest(store, file, args=["--replace", "--layout", "map+series"])
+    point = ["--at", "43,4"]
+    want, there = bct.npy(store, "--var", "t2m"), bct.npy(store, "--var", "t2m", *point)
+    pieces = Store(store).tables["tiles"]
+    assert {k[-2:] for k in pieces} == {struct.pack(">H", p | second) for p in range(3) for second in (0, 0x8000)}
+    for key, value in pieces.items():
+        part, head_seg, head_at = struct.unpack(">H", key[-2:])[0], *struct.unpack_from("<I36xQ", value)
+        if (part & 0x8000 != 0) == (part % 2 == 0):
+            flip(store / "segments" / f"{head_seg:010d}.seg", head_at + 8)
+    bct.run("verify", store, "--full", code=3)
+    for more in [], ["--skip-damaged"]:
+        assert same_bits(bct.npy(store, "--var", "t2m", *more), want)
+        assert same_bits(bct.npy(store, "--var", "t2m", *point, *more), there)
+    bct.run("compact", store, "--forget-lost", code=3)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    mend_at_once(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
 @pytest.mark.parametrize("layout", [[], ["--layout", "map+series"]])
 def test_lost_tiles_are_counted_once_for_two_layouts(bct, mkcube, tmp_path, layout):
     store = bct.create(tmp_path / "s.bcube", "--cell", "8")

@@ -290,7 +290,11 @@ Test(grid, from_axes_refusals)
     { { -88, -89, -90, -91 }, { 0, 1, 2, 3 }, 4, BC_E_INVAL, "beyond the poles" },
     { { 3, 2, 1, 0 }, { 0, 150, 300, 450 }, 4, BC_E_INVAL, "more than one turn" },
     { { 4500000, 4400000, 4300000, 4200000 }, { 0, 1, 2, 3 }, 4, BC_E_UNSUPPORTED, "degrees are expected" },
-    { { .0002, .0001, 0, -.0001 }, { 0, 1, 2, 3 }, 4, BC_E_UNSUPPORTED, "latitude" },
+    { { .0002, .0001, 0, -.0001 },
+      { 0, 1, 2, 3 },
+      4,
+      BC_E_UNSUPPORTED,
+      "latitude axis has a step of -0.0001" },
   };
   bc_err err;
   bc_grid g;

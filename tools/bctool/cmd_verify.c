@@ -101,7 +101,8 @@ static void say_report(const bc_verify_report *r, bool full)
   else
     bct_say("quick check: index and %s looked at: %llu damaged%s",
             bct_text_count(segments, r->segments, "segment"), (unsigned long long)r->damaged,
-            r->damaged > 0 ? "" : " (values were not read: see --full)");
+            r->damaged > 0 ? " (values were not read: --full finds all of it, and the command that mends it)"
+                           : " (values were not read: see --full)");
   if (r->orphans > 0)
     bct_say("note: the index does not know of %s: a run was interrupted there, or the index is older. The "
             "next ingest "

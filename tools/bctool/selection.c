@@ -12,6 +12,14 @@
 
 #define MAX_LINES 12 /* of variables that are told */
 
+static bc_status add_points(bc_select *sel, const char *file, bc_err *err)
+{
+  const bool is_file = access(file, F_OK) == 0;
+  if (!is_file && strspn(file, "0123456789.,+- ") == strlen(file))
+    return BC_FAIL(err, BC_E_INVAL, "--points %s: a CSV file is expected; one point is --at LAT,LON", file);
+  return bc_select_add_points_file(sel, file, err);
+}
+
 bc_status bct_selection_parse(const bct_selection *args, bc_select *sel, bc_err *err)
 {
   for (size_t i = 0; i < args->vars.n; i++)
@@ -21,7 +29,7 @@ bc_status bct_selection_parse(const bct_selection *args, bc_select *sel, bc_err 
   for (size_t i = 0; i < args->at.n; i++)
     BC_RET(bc_select_add_at(sel, args->at.v[i], err));
   for (size_t i = 0; i < args->points.n; i++)
-    BC_RET(bc_select_add_points_file(sel, args->points.v[i], err));
+    BC_RET(add_points(sel, args->points.v[i], err));
   if (args->bbox != NULL && sel->n_points > 0)
     return BC_FAIL(err, BC_E_INVAL, "--bbox and %s exclude each other: ask for a box or for points",
                    args->points.n > 0 ? "--points" : "--at");
