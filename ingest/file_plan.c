@@ -377,6 +377,11 @@ bc_status bc_file_plan_register(bc_file_plan *p, const bc_ingest_conf *c, bc_wri
   if (st == BC_OK) note_groups(p, c, all, known);
   bc_free(all);
   BC_RET(st);
+  return bc_file_plan_enrol(p, w, err);
+}
+
+bc_status bc_file_plan_enrol(bc_file_plan *p, bc_writer *w, bc_err *err)
+{
   for (size_t i = 0; i < p->n; i++) {
     bc_plan_var *v = &p->vars[i];
     v->levels[0] = 0;

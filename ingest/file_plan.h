@@ -45,9 +45,10 @@ bc_status bc_file_plan_open(const char *path, const char *next_path, const bc_in
 void bc_file_plan_close(bc_file_plan *p);
 /* Does a modality of the store have other units than the file's variable of that name? BC_E_CONFLICT */
 bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_err *err) BC_MUST_CHECK;
-/* Make the modalities known to the writer. */
+/* Make the modalities known to the writer: check them against the others and enrol them. */
 bc_status bc_file_plan_register(bc_file_plan *p, const bc_ingest_conf *c, bc_writer *w,
                                 bc_err *err) BC_MUST_CHECK;
+bc_status bc_file_plan_enrol(bc_file_plan *p, bc_writer *w, bc_err *err) BC_MUST_CHECK;
 /* Does the store hold steps of these variables, where they lie? (file_overlap.c) */
 bc_status bc_file_plan_overlaps(const bc_file_plan *p, bc_store *store, bool *found,
                                 bc_err *err) BC_MUST_CHECK;

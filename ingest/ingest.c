@@ -308,15 +308,25 @@ static bool clashes_with_waiting(run *r, bc_file_plan *p)
   return false;
 }
 
+/* The files before this one; what this one adds to the variables is not among it. */
+static bc_status commit_earlier(run *r, bc_file_plan *p, bc_err *err)
+{
+  bc_writer_restore_schema(r->w);
+  BC_RET(commit(r, err));
+  bc_writer_keep_schema(r->w);
+  return bc_file_plan_enrol(p, r->w, err);
+}
+
 /* A conflicting file must leave nothing behind: look through all of it before storing any of it. */
 static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *progress, bc_err *err)
 {
   bool found = false;
   if (r->c.o->replace || r->c.o->mend) return BC_OK;
-  if (clashes_with_waiting(r, p)) BC_RET(commit(r, err)); /* an earlier file of this run has such steps */
+  if (clashes_with_waiting(r, p))
+    BC_RET(commit_earlier(r, p, err)); /* an earlier file of this run has such steps */
   BC_RET(bc_file_plan_overlaps(p, r->st, &found, err));
   if (!found) return BC_OK;
-  BC_RET(commit(r, err)); /* earlier files are safe, and the gatherer is empty */
+  BC_RET(commit_earlier(r, p, err)); /* earlier files are safe, and the gatherer is empty */
   bc_source_rec from = *progress;
   const pass look = { .r = r, .p = p, .src = &from, .compare_only = true };
   const bc_status st = run_pass(&look, err);
@@ -402,17 +412,19 @@ static void note_empty(const run *r, const bc_file_plan *p, const char *name)
 static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *rec, bc_err *err)
 {
   bc_status st = BC_OK;
-  const uint64_t commits = r->commits;
-  const size_t mods = bc_writer_modalities(r->w);
+  uint64_t commits = r->commits;
   bool whole = false;
   bc_source_rec src = *rec;
   src.id = UINT32_MAX; /* no one's, while only looking */
   note_empty(r, p, rec->name);
+  bc_writer_keep_schema(r->w);
   BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
   st = bc_writer_find_source(r->w, rec, &src, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
   if (st == BC_OK) start_over(&src);
-  BC_TRY(refuse_conflicts(r, p, &src, err));
+  st = refuse_conflicts(r, p, &src, err);
+  commits = r->commits; /* of the files before it */
+  BC_TRY(st);
   BC_TRY(choose_source(r, rec, &src, &whole, err));
   const bool as_it_came = src.next_var == 0 && src.next_step == 0 && strcmp(src.request, rec->request) == 0;
   BC_TRY(transfer(r, p, &src, whole, err));
@@ -422,7 +434,7 @@ out:
     bc_gather_forget(r->g, src.id);
     if (r->commits == commits) { /* as if the file had never been named */
       bc_writer_forget_source(r->w, src.id);
-      bc_writer_truncate_modalities(r->w, mods);
+      bc_writer_restore_schema(r->w);
     }
   }
   return st;

@@ -90,6 +90,12 @@ bc_status bc_modality_set_attr(bc_modality *m, const char *name, const char *val
   return BC_OK;
 }
 
+void bc_modality_cut_attrs(bc_modality *m, int32_t n)
+{
+  while (m->n_attrs > n)
+    attr_dispose(&m->attrs[--m->n_attrs]);
+}
+
 /* ---- checks ---- */
 
 static bc_status check_name(const char *what, const char *name, bc_err *err)

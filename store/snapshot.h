@@ -64,9 +64,12 @@ void bc_writer_close(bc_writer *w); /* what was not committed is gone */
  * (may be NULL) receives, for each of def's levels, its index in the stored list. */
 bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id, uint16_t *level_index,
                              bc_err *err) BC_MUST_CHECK;
-/* Modalities so far, new ones included; and forget new ones from n on, which nothing refers to yet. */
+/* Modalities so far, new ones included. */
 size_t bc_writer_modalities(const bc_writer *w);
-void bc_writer_truncate_modalities(bc_writer *w, size_t n);
+/* Back to the modalities, levels and attributes of the last keep: nothing was committed since, and no tile
+ * refers to what came. */
+void bc_writer_keep_schema(bc_writer *w);
+void bc_writer_restore_schema(bc_writer *w);
 const bc_modality *bc_writer_get_modality(const bc_writer *w, uint16_t id);
 /* A source of that hash, whatever was requested of it. BC_E_NOTFOUND without text when there is none. */
 bc_status bc_writer_find_file(bc_writer *w, const uint8_t hash[16], bc_source_rec *out,

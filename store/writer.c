@@ -222,18 +222,34 @@ bc_status bc_writer_modality(bc_writer *w, const bc_modality *def, uint16_t *id,
 
 size_t bc_writer_modalities(const bc_writer *w) { return w->n_mods; }
 
-void bc_writer_truncate_modalities(bc_writer *w, size_t n)
+void bc_writer_keep_schema(bc_writer *w)
 {
-  while (w->n_mods > n) {
-    bc_writer_var *m = &w->mods[--w->n_mods];
-    BC_ASSERT(!m->used);
-    bc_modality_dispose(&m->m);
-    bc_free(m->twins);
+  w->kept_mods = w->n_mods;
+  for (size_t i = 0; i < w->n_mods; i++) {
+    bc_writer_var *const v = &w->mods[i];
+    v->kept.n_levels = v->m.n_levels;
+    v->kept.n_attrs = v->m.n_attrs;
+    v->kept.cadence = v->m.cadence;
+    v->kept.changed = v->changed;
   }
-  for (size_t i = 0; i < w->n_mods; i++) { /* those that are gone were the last to come */
-    bc_writer_var *m = &w->mods[i];
-    while (m->n_twins > 0 && m->twins[m->n_twins - 1] >= n)
-      m->n_twins--;
+}
+
+void bc_writer_restore_schema(bc_writer *w)
+{
+  while (w->n_mods > w->kept_mods) {
+    bc_writer_var *v = &w->mods[--w->n_mods];
+    BC_ASSERT(!v->used);
+    bc_modality_dispose(&v->m);
+    bc_free(v->twins);
+  }
+  for (size_t i = 0; i < w->n_mods; i++) {
+    bc_writer_var *const v = &w->mods[i];
+    while (v->n_twins > 0 && v->twins[v->n_twins - 1] >= w->n_mods) /* those that are gone came last */
+      v->n_twins--;
+    v->m.n_levels = v->kept.n_levels;
+    bc_modality_cut_attrs(&v->m, v->kept.n_attrs);
+    v->m.cadence = v->kept.cadence;
+    v->changed = v->kept.changed;
   }
 }
 

@@ -13,8 +13,14 @@ typedef struct bc_writer_slot {
 
 typedef struct bc_writer_var {
   bc_modality m;
-  bool changed;    /* definition: new or grown */
-  bool used;       /* tiles of it are in the pending segment */
+  bool changed; /* definition: new or grown */
+  bool used;    /* tiles of it are in the pending segment */
+  struct {
+    uint16_t n_levels;
+    int32_t n_attrs;
+    int64_t cadence;
+    bool changed;
+  } kept;          /* bc_writer_keep_schema */
   uint16_t *twins; /* modalities of the same name in other groups */
   size_t n_twins;
 } bc_writer_var;
@@ -23,7 +29,7 @@ struct bc_writer {
   bc_store *st;
   bc_segw *seg; /* opened by the first put */
   bc_writer_var *mods;
-  size_t n_mods;
+  size_t n_mods, kept_mods;
   bc_grid *grids;
   size_t n_grids;
   bc_source_set sources; /* changed or needed by pending tiles */

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 
+import netCDF4
 import pytest
 from conftest import real
 
@@ -149,6 +150,34 @@ def test_dry_run_writes_nothing(bct, store, tmp_path):
     report = bct.report(store, file, args=["--dry-run"])
     assert report["decoded_bytes"] == 744 * 33 * 49 * 4 and report["memory"] > 0
     assert bct.state(store) == before
+
+
+def test_a_refused_file_leaves_no_trace(bct, mkcube, tmp_path):
+    """Neither its values nor what it would have added to the variables: levels, attributes, other variables."""
+    def make(name, first, last, *args):
+        return mkcube(tmp_path / name, "--bbox", "0,40,3,43", "--from", first, "--to", last, "--step", "6h", *args)
+
+    def schema(store):
+        bct.run("query", store, "--var", "t", "-f", "nc", "-o", tmp_path / "t.nc", "--overwrite")
+        with netCDF4.Dataset(tmp_path / "t.nc") as ds:
+            told = repr({k: ds["t"].getncattr(k) for k in ds["t"].ncattrs()}), list(ds[ds["t"].dimensions[1]][:])
+        return bct.json("ls", store), told
+
+    first = make("1.nc", "2019-03-01", "2019-03-02", "--var", "t", "--level", "850,500")
+    bad = make("2.nc", "2019-03-01", "2019-03-03", "--var", "t,z", "--level", "850,700", "--seed", "2")
+    with netCDF4.Dataset(bad, "a") as ds:
+        ds["t"].remark = "of the refused one"
+    good = make("3.nc", "2019-03-05", "2019-03-06", "--var", "t", "--level", "500,300")
+    stores = [bct.create(tmp_path / f"{i}.bcube") for i in range(3)]
+    bct.ingest(stores[0], first)
+    before = schema(stores[0])
+    bct.ingest(stores[0], bad, code=2)
+    assert schema(stores[0]) == before
+    bct.ingest(stores[1], first, bad, code=2, args=["--keep-going"])  # the first waits for its commit yet
+    assert schema(stores[1]) == before
+    bct.ingest(stores[0], bad, good, code=2, args=["--keep-going"])
+    bct.ingest(stores[2], first, good)
+    assert schema(stores[0]) == schema(stores[2]) and schema(stores[2]) != before
 
 
 def test_closed_pipe_is_no_crash(bct, store):
