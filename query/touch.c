@@ -50,23 +50,39 @@ void bc_touch_dispose(bc_touch *t)
 
 /* ---- steps ---- */
 
+static void end_span(bc_touch *t, size_t n)
+{
+  if (t->n_spans > 0) t->span[t->n_spans - 1].n = (uint32_t)n - t->span[t->n_spans - 1].first;
+}
+
+/* In an answer of a point this loop is a good part of the work: no division, no call for a step. */
 static bc_status find_steps(bc_touch *t, const bc_axes *a, size_t from, size_t to, bc_err *err)
 {
   const bc_tile_head *h = &t->head;
   RESERVE(t->step, t->cap_step, h->nt);
   RESERVE(t->span, t->cap_span, h->nt);
-  t->n_steps = t->n_spans = 0;
-  size_t k = from + bc_lower_bound(a->steps + from, to - from, bc_tile_time(h, 0));
-  for (uint32_t i = 0; i < h->nt && k < to; i++) {
-    const int64_t time = bc_tile_time(h, i);
-    while (k < to && a->steps[k] < time)
+  const int64_t *steps = a->steps;
+  const bool regular = h->regular;
+  const uint32_t nt = h->nt;
+  int64_t time = bc_tile_time(h, 0);
+  bc_step_at *const found = t->step;
+  size_t n = 0, k = from + bc_lower_bound(steps + from, to - from, time);
+  uint64_t span_end = 0; /* step of the tile where the row of blocks ends */
+  t->n_spans = 0;
+  for (uint32_t i = 0; i < nt && k < to; i++) {
+    if (i > 0) time = regular ? time + h->t_step : bc_tile_time(h, i);
+    while (k < to && steps[k] < time)
       k++;
-    if (k == to || a->steps[k] != time) continue;
-    if (t->n_spans == 0 || i / h->bt != t->step[t->span[t->n_spans - 1].first].tile / h->bt)
-      t->span[t->n_spans++] = (bc_span){ (uint32_t)t->n_steps, 0 };
-    t->span[t->n_spans - 1].n++;
-    t->step[t->n_steps++] = (bc_step_at){ i, (uint32_t)k };
+    if (k == to || steps[k] != time) continue;
+    if (i >= span_end) {
+      end_span(t, n);
+      t->span[t->n_spans++] = (bc_span){ (uint32_t)n, 0 };
+      span_end = ((uint64_t)i / h->bt + 1) * h->bt;
+    }
+    found[n++] = (bc_step_at){ i, (uint32_t)k };
   }
+  end_span(t, n);
+  t->n_steps = n;
   t->axes = a;
   t->from = from;
   t->to = to;

@@ -9,6 +9,8 @@
 typedef uint16_t v8u __attribute__((vector_size(16)));
 typedef uint8_t v8b __attribute__((vector_size(8)));
 typedef uint8_t v16b __attribute__((vector_size(16)));
+typedef float v8f __attribute__((vector_size(32)));
+typedef float v4f __attribute__((vector_size(16)));
 
 enum {
   LANES = 8, /* rows of q are padded to whole vectors, so that kernels have no tails */
@@ -113,18 +115,26 @@ BC_INLINE void convert8(const uint16_t *restrict q, float *restrict out, const b
   }
 }
 
-/* n < LANES values: two stores that may overlap. */
-BC_INLINE void store_few(const float *f, size_t n, float *out)
+/* n < LANES values, from a register: loading the last ones from the middle of what was just stored would
+ * wait.
+ */
+BC_INLINE void store_few(const float *few, size_t n, float *out)
 {
-  if (n >= 4) {
-    memcpy(out, f, 4 * sizeof *f);
-    memcpy(out + n - 4, f + n - 4, 4 * sizeof *f);
-  } else if (n >= 2) {
-    memcpy(out, f, 2 * sizeof *f);
-    memcpy(out + n - 2, f + n - 2, 2 * sizeof *f);
-  } else {
-    out[0] = f[0];
+  v8f f;
+
+  memcpy(&f, few, sizeof f);
+  v4f part = __builtin_shufflevector(f, f, 0, 1, 2, 3);
+  if ((n & 4) != 0) {
+    memcpy(out, &part, 4 * sizeof *out);
+    part = __builtin_shufflevector(f, f, 4, 5, 6, 7);
+    out += 4;
   }
+  if ((n & 2) != 0) {
+    memcpy(out, &part, 2 * sizeof *out);
+    part = __builtin_shufflevector(part, part, 2, 3, 2, 3);
+    out += 2;
+  }
+  if ((n & 1) != 0) memcpy(out, &part, sizeof *out);
 }
 
 BC_INLINE void convert_row(const uint16_t *q, float *out, size_t n, const bc_lin *l, bool exact, bool holes)

@@ -21,7 +21,8 @@ enum { /* plane record: tag byte */
        REC_R_F32 = 4,
        REC_BIAS = 8,
        REC_MISSING = 16,
-       REC_KNOWN = 31
+       REC_KNOWN = 31,
+       USUAL_BYTES = 7 /* of a power of two and an offset of a float32, with its tag */
 };
 
 /* 2^e for the steps that a record may hold and their inverses. */
@@ -230,6 +231,34 @@ BC_INLINE bool read_record(bc_bytes b, size_t *at, bool first, bc_lin_plane *p, 
   return true;
 }
 
+/* Records as GRIB values have them, from r on: a step like that of the plane before, p[-1], an offset of a
+ * float32, nothing else. Returns how many of n were read. What is unusual about one is left to read_record.
+ */
+BC_HOT static uint32_t read_usual(const uint8_t *r, size_t bytes, uint32_t n, bc_lin_plane *p)
+{
+  enum { TAG = REC_POW2 | REC_R_F32, MAX_E = 100 };
+  bc_lin l = p[-1].lin;
+  const double inverse = power_of_two(-l.e);
+  const uint16_t e = (uint16_t)(int16_t)l.e;
+  uint32_t k = 0;
+
+  if (!l.pow2 || l.bias != 0 || l.missing >= 0 || l.e < -MAX_E || l.e > MAX_E) return 0;
+  n = (uint32_t)BC_MIN(n, bytes / USUAL_BYTES);
+  for (; k < n && r[0] == TAG && bc_le16(r + 1) == e; k++, r += USUAL_BYTES) {
+    const uint32_t bits = bc_le32(r + 3);
+    const int top = (int)(bits >> 23 & 0xff) - 126; /* as frexp has it */
+    const double offset = (double)bc_f32_of(bits);
+    const double apart = (l.r - offset) * inverse + 0.5;
+    if (top < 2 - 126 || top > MAX_E || !(fabs(apart) < INT32_MAX)) break;
+    l.r = offset;
+    p[k].lin = l;
+    p[k].exact = BC_MIN(top - 24, l.e) >= -126 && BC_MAX(top, l.e + 24) + 1 - BC_MIN(top - 24, l.e) <= 53;
+    p[k].map =
+        (bc_lin_map){ .plain = true, .add = (uint16_t)(int32_t)floor(apart), .miss_from = -1, .miss_to = -1 };
+  }
+  return k;
+}
+
 bc_status bc_lin_records_read(bc_bytes records, uint32_t n, bool all, bc_lin_plane *out, bc_err *err)
 {
   size_t at = 0;
@@ -239,7 +268,15 @@ bc_status bc_lin_records_read(bc_bytes records, uint32_t n, bool all, bc_lin_pla
     if (same > 0) {
       same--;
       repeat(&out[t - 1], &out[t]);
-    } else if (!read_record(records, &at, t == 0, &out[t], &same)) {
+      continue;
+    }
+    if (t > 0) {
+      const uint32_t usual = read_usual(records.p + at, records.n - at, n - t, &out[t]);
+      at += usual * USUAL_BYTES;
+      t += usual;
+      if (t == n) break;
+    }
+    if (!read_record(records, &at, t == 0, &out[t], &same)) {
       return BC_FAIL(err, BC_E_CORRUPT,
                      "plane record %u of a linear16 block, ending at byte %zu of %zu, is not valid", t, at,
                      records.n);

@@ -1,7 +1,9 @@
-/* Hashes, shuffle, zstd, byte planes. */
+/* Hashes, shuffle, zstd, byte planes, plane records. */
 #include "store/codec.h"
+#include "store/linear16_parts.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 static uint64_t rng_state = 0x9e3779b97f4a7c15u;
@@ -148,6 +150,74 @@ Test(codec, planes_come_back_and_refuse_damage)
   bc_free(src);
   bc_free(mid);
   bc_free(back);
+}
+
+/* ---- plane records of linear16 ---- */
+
+/* Mostly like the plane before, as in GRIB files; now and then whatever is allowed, up to the limits. */
+static bc_lin some_scale(const bc_lin *before)
+{
+  static const int32_t steps[] = { -149, -140, -126, -101, -100, -99, -30, -9, 0, 20, 99, 100, 101, 105 };
+  static const float offsets[] = { 0.0f,   -0.0f,    1e-45f, 1e-38f,   -2e-38f,
+                                   250.5f, -3.25e9f, 1e30f,  -1.2e30f, 3e37f };
+  bc_lin l = *before;
+  const uint32_t kind = rng() % 16;
+
+  l.r = (double)(float)(l.r + ((double)rng() / 4294967296.0 - 0.5) * l.s * 65536.0);
+  if (kind == 0) {
+    l.e = steps[rng() % BC_ARRAY_LEN(steps)];
+    l.s = ldexp(1.0, l.e);
+    l.pow2 = true;
+  }
+  if (kind == 1) l.r = (double)offsets[rng() % BC_ARRAY_LEN(offsets)];
+  if (kind == 2) l.r += l.s / 3; /* no float32 */
+  if (kind == 3) l.bias = l.bias != 0 ? 0 : (int32_t)(rng() % 1000) - 500;
+  if (kind == 4) l.missing = l.missing >= 0 ? -1 : (int32_t)(rng() % 65536);
+  if (kind == 5) l.r = (double)(float)(l.r + 4e9 * l.s); /* far away */
+  if (kind == 6) {
+    l.pow2 = false;
+    l.s = 0.3;
+    l.e = 0;
+  }
+  return bc_lin16_valid(&l) ? l : *before;
+}
+
+static void expect_plane(const bc_lin_plane *p, const bc_lin *l, const bc_lin *before, uint32_t t)
+{
+  const bc_lin_map m = before == NULL ? (bc_lin_map){ .reset = true } : bc_lin_map_between(before, l);
+
+  cr_assert(memcmp(&p->lin.s, &l->s, 8) == 0 && memcmp(&p->lin.r, &l->r, 8) == 0, "plane %u", t);
+  cr_assert(p->lin.bias == l->bias && p->lin.missing == l->missing && p->lin.pow2 == l->pow2, "plane %u", t);
+  cr_assert(!l->pow2 || p->lin.e == l->e, "plane %u", t);
+  cr_assert_eq(p->exact, bc_lin_exact_in_float(l), "plane %u: s %a, r %a", t, l->s, l->r);
+  cr_assert_eq(p->map.reset, m.reset, "plane %u", t);
+  if (m.reset) return;
+  cr_assert(p->map.plain == m.plain && p->map.add == m.add && p->map.shift == m.shift,
+            "plane %u: add %u, not %u", t, p->map.add, m.add);
+  cr_assert(m.plain || (p->map.miss_from == m.miss_from && p->map.miss_to == m.miss_to), "plane %u", t);
+}
+
+Test(codec, plane_records_come_back_as_they_were)
+{
+  enum { N = 400 };
+  static bc_lin lin[N];
+  static bc_lin_plane planes[N];
+  static uint8_t bytes[N * BC_LIN_RECORD_MAX];
+  bc_err err = { 0 };
+
+  for (int round = 0; round < 200; round++) {
+    lin[0] = (bc_lin){ .s = 0x1p-9, .r = 250, .e = -9, .pow2 = true, .missing = -1 };
+    for (size_t t = 1; t < N; t++)
+      lin[t] = rng() % 8 == 0 ? lin[t - 1] : some_scale(&lin[t - 1]);
+    const size_t n = bc_lin_records_put(lin, N, bytes);
+    cr_assert_eq(bc_lin_records_read((bc_bytes){ bytes, n }, N, true, planes, &err), BC_OK, "%s", err.msg);
+    for (uint32_t t = 0; t < N; t++)
+      expect_plane(&planes[t], &lin[t], t == 0 ? NULL : &lin[t - 1], t);
+    const size_t cut = rng() % n;
+    cr_assert_eq(bc_lin_records_read((bc_bytes){ bytes, cut }, N, true, planes, &err), BC_E_CORRUPT);
+    cr_assert_eq(bc_lin_records_read((bc_bytes){ bytes, n }, N - 1, true, planes, &err), BC_E_CORRUPT);
+    cr_assert_eq(bc_lin_records_read((bc_bytes){ bytes, n }, N - 1, false, planes, &err), BC_OK);
+  }
 }
 
 Test(codec, versions_are_named)
