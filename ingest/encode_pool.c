@@ -38,17 +38,22 @@ static uint64_t job_bytes(const bc_job *j)
   return (uint64_t)bc_job_steps(j) * j->b->p.n_levels * j->ny * j->nx * sizeof(float);
 }
 
-/* Distinct sources of the steps that will be stored; n_max entries of room. */
+static void add_source(uint32_t *out, uint32_t *n, uint32_t source)
+{
+  bool have = false;
+  for (uint32_t k = *n; k-- > 0 && !have;)
+    have = out[k] == source;
+  if (!have) out[(*n)++] = source;
+}
+
+/* Distinct sources of the values that will be stored; room for all steps and others. */
 static uint32_t job_sources(const bc_job *j, uint32_t *out)
 {
   uint32_t n = 0;
-  for (size_t i = 0; i < bc_job_steps(j); i++) {
-    const uint32_t s = j->b->sources[j->keep == NULL ? i : j->keep[i]];
-    bool have = false;
-    for (uint32_t k = n; k-- > 0 && !have;)
-      have = out[k] == s;
-    if (!have) out[n++] = s;
-  }
+  for (size_t i = 0; i < bc_job_steps(j); i++)
+    add_source(out, &n, j->b->sources[j->keep == NULL ? i : j->keep[i]]);
+  for (size_t i = 0; i < j->n_others; i++)
+    add_source(out, &n, j->others[i]);
   return n;
 }
 
@@ -86,7 +91,7 @@ static bc_status encode(bc_encoder *e, const bc_gather_opts *opts, const bc_job 
   bc_status st = BC_OK;
   const bc_gather_buffer *b = j->b;
   kept k = { 0 };
-  uint32_t *sources = bc_malloc(bc_job_steps(j) * sizeof *sources);
+  uint32_t *sources = bc_malloc((bc_job_steps(j) + j->n_others) * sizeof *sources);
   if (sources == NULL) BC_TRY(BC_FAIL(&p->err, BC_E_NOMEM, "ingest: no memory"));
   if (j->keep != NULL) BC_TRY(gather_kept(j, &k, &p->err));
   const bool all = j->keep == NULL;

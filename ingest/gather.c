@@ -353,8 +353,10 @@ static bc_status run(bc_gather *g, bool compare_only, bc_ingest_report *report, 
   count_steps(g, &l, report);
   if (!compare_only) BC_TRY(bc_encode_jobs(g->w, &g->opts, l.j, l.n, report, err));
 out:
-  for (size_t i = 0; i < l.n; i++)
+  for (size_t i = 0; i < l.n; i++) {
     bc_free(l.j[i].keep);
+    bc_free(l.j[i].others);
+  }
   bc_free(l.j);
   clear(g);
   return st;

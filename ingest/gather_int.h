@@ -42,6 +42,8 @@ typedef struct bc_job {
   uint32_t cell_ny, cell_nx;
   size_t *keep; /* steps to store, ascending; NULL = all; owned */
   size_t n_keep;
+  uint32_t *others; /* sources of stored values that went into it, to mend; owned */
+  size_t n_others;
 } bc_job;
 
 /* Steps to store. */

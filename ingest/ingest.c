@@ -200,7 +200,7 @@ static bc_status drain(const pass *ps, uint32_t next_var, int64_t next_step, bc_
 {
   run *r = ps->r;
   if (ps->compare_only) return bc_gather_compare(r->g, err);
-  if (ps->src != NULL && !ps->whole) {
+  if (ps->src != NULL && !r->c.o->mend) { /* what --mend has gone through, another run has not */
     ps->src->next_var = next_var;
     ps->src->next_step = (uint64_t)next_step;
     BC_RET(bc_writer_source_update(r->w, ps->src, err));
@@ -336,10 +336,11 @@ static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *
 
 /* ---- one file ---- */
 
-/* A file that is in begins anew, when it is gone through again; its place then says when it was, to mend. */
-static void start_over(bc_source_rec *s)
+/* A file that is in begins anew, when it is gone through again (its place then says when it was, to mend); so
+ * does any file to mend: what is lost may lie before the place where a run was interrupted. */
+static void start_over(const run *r, bc_source_rec *s)
 {
-  if (!s->done) return;
+  if (!s->done && !r->c.o->mend) return;
   s->next_var = 0;
   s->next_step = 0;
 }
@@ -354,7 +355,7 @@ static bc_status choose_source(run *r, const bc_source_rec *rec, bc_source_rec *
     if (st != BC_OK && st != BC_E_NOTFOUND) return st;
     known = st == BC_OK;
     *whole = st == BC_OK && src->done;
-    start_over(src);
+    start_over(r, src);
     if (*whole) return BC_OK;
     char *line = st == BC_OK ? NULL
                              : bc_asprintf("%s: not a file that the store was made of: of it only what the "
@@ -368,9 +369,9 @@ static bc_status choose_source(run *r, const bc_source_rec *rec, bc_source_rec *
     bc_writer_source_comes_last(r->w, src);
   else if (!known)
     src->order = bc_order_behind(src->id);
-  start_over(src);
+  start_over(r, src);
   src->done = false; /* --replace goes through a file again */
-  return BC_OK;
+  return known ? BC_OK : bc_writer_source_update(r->w, src, err);
 }
 
 static bool is_refusal(bc_status st)
@@ -421,7 +422,7 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
   st = bc_writer_find_source(r->w, rec, &src, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
-  if (st == BC_OK) start_over(&src);
+  if (st == BC_OK) start_over(r, &src);
   st = refuse_conflicts(r, p, &src, err);
   commits = r->commits; /* of the files before it */
   BC_TRY(st);
@@ -432,7 +433,7 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
 out:
   if (st != BC_OK) {
     bc_gather_forget(r->g, src.id);
-    if (r->commits == commits) { /* as if the file had never been named */
+    if (r->commits == commits && !r->failed) { /* as if the file had never been named */
       bc_writer_forget_source(r->w, src.id);
       bc_writer_restore_schema(r->w);
     }

@@ -122,6 +122,12 @@ static bool overlaps(const bc_job *j, const bc_tile_head *h, const bc_block_plac
   return o->y_lo < o->y_hi && o->x_lo < o->x_hi;
 }
 
+static void note_change(bc_reconciler *r, uint32_t source)
+{
+  r->changed_by_all = r->changed_by_all || (r->changed_by >= 0 && r->changed_by != source);
+  r->changed_by = source;
+}
+
 /* Compare step js, level jl of the job with one decoded plane, [ny][nx] from (y0, x0) of the cell. */
 static bc_status compare_plane(bc_reconciler *r, const bc_job *j, size_t js, size_t jl, const float *plane,
                                const bc_tile_head *h, const bc_block_place *at, const bc_overlap *o,
@@ -137,13 +143,14 @@ static bc_status compare_plane(bc_reconciler *r, const bc_job *j, size_t js, siz
       const float fresh = bc_round_to_precision(bc_job_value(j, js, jl, y - j->y0, x - j->x0), r->precision);
       if (same_value(old, fresh)) continue;
       if (r->conflict == BC_CONFLICT_MEND) {
+        r->copies = true;
         BC_RET(bc_job_set(j, js, jl, y - j->y0, x - j->x0, old, err));
         continue;
       }
       if (r->conflict == BC_CONFLICT_REFUSE)
         return conflict(r, j, js, jl, y - j->y0, x - j->x0, old, fresh, err);
       *differs = true;
-      r->changes = true;
+      note_change(r, j->b->sources[js]);
     }
   }
   return BC_OK;
@@ -245,23 +252,16 @@ static bc_status keep_new(bc_reconciler *r, bc_job *j, const bool *differs, bc_e
   return BC_OK;
 }
 
-static bool comes_from(const bc_job *j, uint32_t source)
-{
-  bool any = false;
-  for (size_t s = 0; s < j->b->n && !any; s++)
-    any = j->b->sources[s] == source;
-  return any;
-}
-
-/* Files whose values are replaced are no longer in as they were: giving one again must not be answered by
+/* Files whose values others replace are no longer in as they were: giving one again must not be answered by
  * "already in", nor go on from where it was interrupted. */
-static bc_status reopen_sources(bc_reconciler *r, const bc_job *j, const bc_tile_head *h, bc_err *err)
+static bc_status reopen_sources(bc_reconciler *r, const bc_tile_head *h, bc_err *err)
 {
   for (uint32_t i = 0; i < h->n_sources; i++) {
-    bc_source_rec rec;
+    bc_source_rec was, rec;
     const uint32_t id = bc_tile_source(h, i);
-    if (comes_from(j, id)) continue;
-    const bc_status st = bc_snapshot_source(r->snap, id, &rec, err);
+    if (!r->changed_by_all && r->changed_by == id) continue;
+    bc_status st = bc_snapshot_source(r->snap, id, &was, err);
+    if (st == BC_OK) st = bc_writer_find_source(r->w, &was, &rec, err); /* as this run has left it */
     if (st == BC_E_NOTFOUND) continue;
     if (st != BC_OK) return st;
     if (!rec.done && rec.next_var == 0 && rec.next_step == 0) continue;
@@ -269,6 +269,22 @@ static bc_status reopen_sources(bc_reconciler *r, const bc_job *j, const bc_tile
     rec.next_var = 0;
     rec.next_step = 0;
     BC_RET(bc_writer_source_update(r->w, &rec, err));
+  }
+  return BC_OK;
+}
+
+/* The job's tile holds values of these files too, which can be lost again. */
+static bc_status add_others(bc_job *j, const bc_tile_head *h, bc_err *err)
+{
+  uint32_t *p = bc_realloc(j->others, (j->n_others + h->n_sources) * sizeof *p);
+  if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
+  j->others = p;
+  for (uint32_t i = 0; i < h->n_sources; i++) {
+    const uint32_t id = bc_tile_source(h, i);
+    bool have = false;
+    for (size_t k = 0; k < j->n_others && !have; k++)
+      have = p[k] == id;
+    if (!have) p[j->n_others++] = id;
   }
   return BC_OK;
 }
@@ -290,7 +306,8 @@ static bc_status reconcile_job(bc_reconciler *r, bc_job *j, bc_err *err)
       continue;
     }
     BC_TRY(st);
-    r->changes = false;
+    r->changed_by = -1;
+    r->changed_by_all = r->copies = false;
     /* Also where no step of this job lies: what can be read of the tile is written anew by all of its files,
      * in as many jobs as that takes, and then it goes. */
     r->tiles[i].lost = bc_passes_damage(r) && (second_is_damaged(r, j, &t) || payload_is_damaged(&t));
@@ -298,7 +315,8 @@ static bc_status reconcile_job(bc_reconciler *r, bc_job *j, bc_err *err)
     if (st == BC_OK) st = compare_tile(r, j, &r->tiles[i], &t, differs, err);
     r->tiles[i].foreign =
         r->conflict == BC_CONFLICT_MEND && r->tiles[i].lost && !bc_job_any_from(r, j, &r->tiles[i], &t.head);
-    if (st == BC_OK && r->changes && !r->compare_only) st = reopen_sources(r, j, &t.head, err);
+    if (st == BC_OK && r->changed_by >= 0 && !r->compare_only) st = reopen_sources(r, &t.head, err);
+    if (st == BC_OK && r->copies && t.head.n_sources > 0) st = add_others(j, &t.head, err);
     bc_tile_close(&t);
     BC_TRY(st);
   }

@@ -32,7 +32,9 @@ typedef struct bc_reconciler {
   size_t mask_cap;
   float *block; /* decoded values of one block */
   size_t block_cap;
-  bool changes; /* some value of the tile at hand is replaced */
+  int64_t changed_by;  /* the source that replaces values of the tile at hand; -1: none */
+  bool changed_by_all; /* several do */
+  bool copies;         /* values of the tile at hand go into the job */
 } bc_reconciler;
 
 /* Rows and columns, in cell coordinates, that a block shares with the job's box. */

@@ -176,9 +176,9 @@ static bc_status each_tile(void *ctx, const bc_tile_key *key, const bc_tile_rec 
   bc_tile t = { 0 };
   bc_err why = { .msg = "" };
   bc_status st = bc_snapshot_tile(s->snap, key, rec, &t, &why);
+  if (bc_plan_is_damage(st) && bc_snapshot_has_copy(s->snap, key)) return BC_OK; /* which is read instead */
   if (st == BC_OK) st = take_tile(s->q, &s->q->vars[s->var_of[key->modality]], &t, &why);
   bc_tile_close(&t);
-  if (bc_plan_is_damage(st) && bc_snapshot_has_copy(s->snap, key)) return BC_OK; /* which is read instead */
   if (s->q->skip_damaged && bc_plan_is_damage(st))
     return bc_plan_lost(s->q, &s->q->vars[s->var_of[key->modality]], s->snap, key, rec, &why, err);
   if (bc_plan_is_damage(st)) bc_plan_add_remedy(s->snap, rec, &why);

@@ -93,15 +93,19 @@ static bc_status apply_sources(apply *a, bc_cursor *c, bc_err *err)
   uint64_t next = 0;
   const uint32_t n = bc_cur_u32(c);
   if (!c->ok || n > c->b.n) return bc_commit_bad(a->seg, err);
+  int64_t order = 0;
   BC_RET(bc_meta_get(a->t, BC_META_NEXT_SOURCE, &next, err));
+  BC_RET(bc_meta_next_order(a->t, &order, err));
   for (uint32_t i = 0; i < n; i++) {
     bc_bytes part;
     bc_source_rec s;
     if (!bc_commit_sized(c, &part)) return bc_commit_bad(a->seg, err);
     BC_RET(bc_source_decode(part, &s, err));
     BC_RET(bc_put_source(a->t, &s, err));
-    next = BC_MAX(next, BC_MAX((uint64_t)s.id, (uint64_t)BC_MAX(s.order, (int64_t)0)) + 1);
+    if (s.id >= next) next = (uint64_t)s.id + 1;
+    order = BC_MAX(order, BC_MAX(s.order, (int64_t)s.id) + 1);
   }
+  BC_RET(bc_meta_put(a->t, BC_META_NEXT_ORDER, (uint64_t)order, err));
   return bc_meta_put(a->t, BC_META_NEXT_SOURCE, next, err);
 }
 

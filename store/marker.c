@@ -152,6 +152,7 @@ bc_status bc_index_init(const char *folder, const uint8_t uuid[16], const bc_gri
   BC_TRY(bc_meta_put(t, BC_META_SCHEMA, 0, err)); /* each change sets it to its commit's number */
   BC_TRY(bc_meta_put(t, BC_META_NEXT_SEGMENT, 1, err));
   BC_TRY(bc_meta_put(t, BC_META_NEXT_SOURCE, 0, err));
+  BC_TRY(bc_meta_put(t, BC_META_NEXT_ORDER, 0, err));
   BC_TRY(bc_meta_put_uuid(t, uuid, err));
   BC_TRY(bc_put_grid(t, 0, grid, err));
   st = bc_txn_commit(t, err);

@@ -67,6 +67,8 @@ typedef struct bc_usage {
   double min, max, sum, sumsq;           /* over valid values; min > max when there are none */
 } bc_usage;
 
+#define BC_ORDER_MAX ((int64_t)1 << 62)
+
 /* A file that was ingested. */
 typedef struct bc_source_rec {
   uint32_t id;
@@ -77,8 +79,8 @@ typedef struct bc_source_rec {
   uint32_t next_var; /* where to go on when not done: variable number and step within it */
   uint64_t next_step;
   int64_t order;  /* its place in time: where two files have a value, that of the greater order is in force.
-                   * Its id; or a greater number, when it was ingested again; of a file that was only let
-                   * fill gaps (ingest --mend) -id, behind all that were there */
+                   * A greater number each time that it is ingested; of a file that was only let fill gaps
+                   * (ingest --mend) -id, behind all that were there. Below BC_ORDER_MAX either way */
   char name[256]; /* file name without folders */
   char request[256]; /* options that change what is stored: group, var, bbox, time, regrid, precision */
 } bc_source_rec;

@@ -240,7 +240,7 @@ bc_status bc_source_encode(const bc_source_rec *s, bc_buf *out, bc_err *err)
 /* In one way only: without it where it says nothing. */
 static bool order_ok(const bc_source_rec *s, uint8_t layout)
 {
-  return s->order > -(int64_t)UINT32_MAX && s->order < UINT32_MAX &&
+  return s->order > -BC_ORDER_MAX && s->order < BC_ORDER_MAX &&
          (layout == SOURCE_LAYOUT || s->order != s->id);
 }
 

@@ -18,6 +18,7 @@
 #define BC_META_SCHEMA       "schema"   /* changes with every change of grids or modalities */
 #define BC_META_NEXT_SEGMENT "next-segment"
 #define BC_META_NEXT_SOURCE  "next-source"
+#define BC_META_NEXT_ORDER   "next-order" /* of sources; not in stores of the first days */
 #define BC_META_UUID_LO      "uuid-lo"
 #define BC_META_UUID_HI      "uuid-hi"
 
@@ -62,6 +63,8 @@ bc_status bc_marker_read(bc_store *st, bc_err *err) BC_MUST_CHECK;
 bc_status bc_marker_text(const uint8_t uuid[16], const bc_grid *g, bool published, bc_buf *b,
                          bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_get(bc_txn *t, const char *name, uint64_t *out, bc_err *err) BC_MUST_CHECK;
+/* What the next order is; where the index does not say, the next source. */
+bc_status bc_meta_next_order(bc_txn *t, int64_t *out, bc_err *err) BC_MUST_CHECK;
 bc_status bc_meta_put(bc_txn *t, const char *name, uint64_t v, bc_err *err) BC_MUST_CHECK;
 /* Numbers are given one by one: a file of one so much greater than the next has strayed in. */
 #define BC_STRAY_FAR 65536u

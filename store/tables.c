@@ -17,6 +17,17 @@ bc_status bc_meta_get(bc_txn *t, const char *name, uint64_t *out, bc_err *err)
   return st;
 }
 
+bc_status bc_meta_next_order(bc_txn *t, int64_t *out, bc_err *err)
+{
+  uint64_t source = 0, order = 0;
+  bc_bytes v;
+  BC_RET(bc_meta_get(t, BC_META_NEXT_SOURCE, &source, err));
+  const bc_status st = bc_txn_get(t, BC_TABLE_META, text_key(BC_META_NEXT_ORDER), &v, err);
+  if (st == BC_OK && v.n == 8) order = bc_le64(v.p);
+  *out = (int64_t)BC_MIN(BC_MAX(source, order), (uint64_t)BC_ORDER_MAX);
+  return st == BC_E_NOTFOUND ? BC_OK : st;
+}
+
 bc_status bc_meta_put(bc_txn *t, const char *name, uint64_t v, bc_err *err)
 {
   uint8_t b[8];

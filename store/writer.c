@@ -81,8 +81,12 @@ static bc_status load(bc_writer *w, bc_snapshot *s, bc_err *err)
   w->snapshot = bc_snapshot_id(s);
   BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SEGMENT, &seg, err));
   BC_RET(bc_meta_get(s->txn, BC_META_NEXT_SOURCE, &src, err));
-  if (seg == 0 || seg >= UINT32_MAX || src >= UINT32_MAX)
+  BC_RET(bc_meta_next_order(s->txn, &w->next_order, err));
+  if (seg == 0 || seg >= UINT32_MAX)
     return BC_FAIL(err, BC_E_CORRUPT, "index: next segment %" PRIu64 ": run bctool reindex", seg);
+  if (src >= UINT32_MAX || w->next_order >= BC_ORDER_MAX)
+    return BC_FAIL(err, BC_E_CORRUPT, "index: next source %" PRIu64 ", order %" PRId64 ": run bctool reindex",
+                   src, w->next_order);
   w->next_segment = (uint32_t)seg;
   w->next_source = (uint32_t)src;
   return BC_OK;
@@ -316,13 +320,13 @@ bc_status bc_writer_source(bc_writer *w, const bc_source_rec *def, bc_source_rec
   out->done = false;
   out->next_var = 0;
   out->next_step = 0;
-  out->order = out->id;
+  out->order = w->next_order++;
   return bc_source_set_put(&w->sources, out, err);
 }
 
 void bc_writer_source_comes_last(bc_writer *w, bc_source_rec *rec)
 {
-  if (rec->order + 1 != (int64_t)w->next_source) rec->order = w->next_source++;
+  if (rec->order + 1 != w->next_order) rec->order = w->next_order++;
 }
 
 void bc_writer_forget_source(bc_writer *w, uint32_t id) { bc_source_set_remove(&w->sources, id); }

@@ -34,6 +34,7 @@ struct bc_writer {
   size_t n_grids;
   bc_source_set sources; /* changed or needed by pending tiles */
   uint32_t next_source, next_segment;
+  int64_t next_order;
   uint64_t snapshot; /* of the last commit */
   bc_tile_key *drops;
   size_t n_drops, cap_drops;

@@ -238,6 +238,18 @@ def test_file_size_limit(bct, files, undisturbed, tmp_path, size):
     assert_equal(bct, store, undisturbed[2])
 
 
+def test_file_size_limit_inside_a_file(bct, mkcube, tmp_path):
+    """Tiles of a variable that is new wait in the commit that fails, and the file is not at its end."""
+    file = mkcube(tmp_path / "a.nc", "--var", "t2m", "--bbox", "0,30,40,60", "--from", "2019-03-01", "--to", "2019-03-12")
+    store = bct.create(tmp_path / "s.bcube", "--cell", "64")
+    before = bct.json("info", store)
+    command = [bct.path, "ingest", "netcdf", str(store), str(file), "--memory", "32M", "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited(200_000))
+    assert done.returncode == 4 and done.stderr.count("\n") == 1, (done.returncode, done.stderr)
+    assert bct.json("info", store) == before
+    bct.run("verify", store, "--full")
+
+
 def test_file_size_limit_on_outputs(bct, undisturbed, tmp_path):
     out = tmp_path / "x"
     for form in ("npy", "npz", "safetensors", "csv", "json", "netcdf"):

@@ -282,6 +282,78 @@ def test_a_file_that_filled_gaps_is_the_earlier_one(bct, mkcube, tmp_path):
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
 
 
+@pytest.mark.parametrize("how", ["gaps filled", "mended before"])
+def test_a_mended_tile_knows_all_files_that_it_has_values_of(bct, mkcube, tmp_path, how):
+    """Mending writes what can still be read together with what comes back: when that is lost too, both files are named."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "16")
+    small, large = (mkcube(tmp_path / f"{name}.nc", "--var", "t2m", *area, "--from", "2019-03-01", "--to", "2019-03-01", "--seed",
+                           seed, "--step", "3h") for name, area, seed in [("small", ["--bbox", "2,41,5,44"], "1"), ("large", AREA, "2")])
+    if how == "gaps filled":
+        bct.ingest(store, small)
+        bct.ingest(store, large, args=["--mend"])
+        want = bct.npy(store, "--var", "t2m")
+    else:
+        bct.ingest(store, large)
+        bct.ingest(store, small, args=["--replace"])
+        want = bct.npy(store, "--var", "t2m")
+        (store / "segments" / "0000000001.seg").unlink()
+        mend(bct, store)
+        assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    for path in (store / "segments").glob("*.seg"):
+        path.unlink()
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def ingest_killed(bct, store, segments, *args):
+    """Killed when it has made that many segments."""
+    before = len(list((store / "segments").glob("*.seg")))
+    run = subprocess.Popen([bct.path, "ingest", "netcdf", str(store), *map(str, args), "--memory", "32M", "-q"])
+    while run.poll() is None and len(list((store / "segments").glob("*.seg"))) < before + segments:
+        time.sleep(0.002)
+    run.kill()
+    assert run.wait() != 0, "it ended before it could be killed"
+
+
+def test_what_mending_went_through_is_not_replaced(bct, mkcube, tmp_path):
+    """A --mend that was interrupted, then --replace of the same file: from its beginning, and it is the later one."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "64")
+    span = ["--from", "2019-03-01", "--to", "2019-03-12"]
+    small = mkcube(tmp_path / "small.nc", "--var", "t2m", "--bbox", "5,35,9,39", *span)
+    large = mkcube(tmp_path / "large.nc", "--var", "t2m", "--bbox", "0,30,40,60", *span, "--seed", "2")
+    bct.ingest(store, small)
+    ingest_killed(bct, store, 1, large, "--mend")
+    bct.ingest(store, large, args=["--replace"])
+    alone = bct.create(tmp_path / "alone.bcube", "--cell", "64")
+    bct.ingest(alone, large)
+    want = bct.npy(alone, "--var", "t2m")
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    bct.run("compact", store)
+    for path in (store / "segments").glob("*.seg"):
+        path.unlink()
+    mend(bct, store)
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
+def test_a_file_replaced_in_the_run_that_finished_it_keeps_its_place(bct, mkcube, tmp_path):
+    """A (t2m, u10) killed inside u10; B --replace (u10); A and C (t2m) --replace in one run: u10 is A's."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "64")
+    box = ["--bbox", "0,30,40,60"]
+    a = mkcube(tmp_path / "a.nc", "--var", "t2m,u10", *box, "--from", "2019-03-01", "--to", "2019-03-08")
+    b = mkcube(tmp_path / "b.nc", "--var", "u10", *box, "--from", "2019-03-08", "--to", "2019-03-08", "--seed", "2")
+    c = mkcube(tmp_path / "c.nc", "--var", "t2m", "--bbox", "5,35,9,39", "--from", "2019-03-02", "--to", "2019-03-02", "--seed", "3")
+    ingest_killed(bct, store, 3, a)
+    bct.ingest(store, b, args=["--replace"])
+    bct.ingest(store, a, c, args=["--replace"])
+    want = {v: bct.npy(store, "--var", v) for v in ("t2m", "u10")}
+    bct.run("compact", store)
+    for path in (store / "segments").glob("*.seg"):
+        path.unlink()
+    mend(bct, store)
+    for v in want:
+        assert same_bits(bct.npy(store, "--var", v), want[v]), v
+
+
 def test_a_replaced_file_begins_anew_when_it_was_interrupted(bct, mkcube, tmp_path):
     """What another one replaced meanwhile of the part that was in is given again with the rest."""
     store = bct.create(tmp_path / "s.bcube", "--cell", "64")
