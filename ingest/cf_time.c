@@ -199,7 +199,8 @@ static bc_status check_calendar(const char *where, const char *calendar, bool *m
   if (*mixed || bc_cf_same(calendar, "proleptic_gregorian")) return BC_OK;
   return BC_FAIL(err, BC_E_UNSUPPORTED,
                  "%s uses the calendar \"%s\", which cannot be mapped exactly to real dates: only standard, "
-                 "gregorian and proleptic_gregorian are accepted; convert the file first",
+                 "gregorian and proleptic_gregorian are accepted; convert the file first, with xarray: "
+                 "ds.convert_calendar(\"standard\", align_on=\"date\")",
                  where, calendar);
 }
 

@@ -169,7 +169,7 @@ static int64_t cadence_of(const double *t, int64_t n)
   return calendar_cadence(median);
 }
 
-/* A single step says nothing of the cadence; the next file's step does. */
+/* A single step says nothing of the cadence; the next file's steps do. */
 static int64_t peek_cadence(const char *next_path, const char *name, double t, const bc_ingest_conf *c)
 {
   int64_t cadence = 0;
@@ -177,8 +177,10 @@ static int64_t peek_cadence(const char *next_path, const char *name, double t, c
   const bc_source_opts so = { .vars = name, .group = c->o->group, .cache_bytes = c->cache };
   if (next_path == NULL || bc_source_open(next_path, &so, &s, NULL) != BC_OK) return 0;
   if (bc_source_vars(s) > 0 && !bc_source_var_get(s, 0)->is_static) {
-    const double gap = fabs(bc_source_var_get(s, 0)->var.coord[0][0] - t);
-    cadence = gap > 0 ? calendar_cadence(gap) : 0;
+    const bc_var *v = &bc_source_var_get(s, 0)->var;
+    const double gap = fabs(v->coord[0][0] - t);
+    cadence = cadence_of(v->coord[0], v->shape[0]);
+    if (cadence == 0 && gap > 0) cadence = calendar_cadence(gap);
   }
   bc_source_close(s);
   return cadence;
@@ -342,6 +344,14 @@ bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_
   return BC_OK;
 }
 
+/* "" where there is none. */
+static const char *attr_of(const bc_modality *m, const char *name)
+{
+  for (int32_t i = 0; i < m->n_attrs; i++)
+    if (strcmp(m->attrs[i].name, name) == 0) return m->attrs[i].value;
+  return "";
+}
+
 /* Tells of variables that are new to the store in their inferred group while another group has their like. */
 static void note_groups(const bc_file_plan *p, const bc_ingest_conf *c, const bc_modality *const *have,
                         size_t n)
@@ -362,6 +372,26 @@ static void note_groups(const bc_file_plan *p, const bc_ingest_conf *c, const bc
                      "%s goes to %s/%s; the store has %s/%s too: --group %s puts them together", m->name,
                      m->group, m->name, elsewhere, m->name, elsewhere);
   }
+}
+
+/* What says that two fields of one name are different quantities: hourly values and their means. */
+bool bc_file_plan_note_kinds(const bc_file_plan *p, const bc_ingest_conf *c, const bc_writer *w)
+{
+  static const char *const kinds[] = { "cell_methods", "GRIB_stepType" };
+  bool told = false;
+  for (size_t i = 0; i < p->n; i++) {
+    const bc_modality *m = &p->vars[i].def, *have = bc_writer_get_modality(w, p->vars[i].id);
+    for (size_t k = 0; k < BC_ARRAY_LEN(kinds); k++) {
+      const char *here = attr_of(m, kinds[k]), *there = attr_of(have, kinds[k]);
+      if (strcmp(here, there) == 0) continue;
+      bc_source_note(&c->o->progress,
+                     "%s: %s is \"%s\" here and \"%s\" in the store: if it is another quantity, give it a "
+                     "--group of its own",
+                     m->name, kinds[k], here, there);
+      told = true;
+    }
+  }
+  return told;
 }
 
 bc_status bc_file_plan_register(bc_file_plan *p, const bc_ingest_conf *c, bc_writer *w, bc_err *err)

@@ -49,6 +49,8 @@ bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_
 bc_status bc_file_plan_register(bc_file_plan *p, const bc_ingest_conf *c, bc_writer *w,
                                 bc_err *err) BC_MUST_CHECK;
 bc_status bc_file_plan_enrol(bc_file_plan *p, bc_writer *w, bc_err *err) BC_MUST_CHECK;
+/* Tells of variables that are not what the store has under their names; true when there were any. */
+bool bc_file_plan_note_kinds(const bc_file_plan *p, const bc_ingest_conf *c, const bc_writer *w);
 /* Does the store hold steps of these variables, where they lie? (file_overlap.c) */
 bc_status bc_file_plan_overlaps(const bc_file_plan *p, bc_store *store, bool *found,
                                 bc_err *err) BC_MUST_CHECK;

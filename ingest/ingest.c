@@ -26,6 +26,7 @@ typedef struct run {
   size_t slab_cap;
   uint64_t commits;
   bool failed;          /* to flush or to commit: what waits is not whole, and must not be committed later */
+  bool told_kinds;      /* once a run */
   uint64_t done, total; /* bytes of all files, for the progress bar */
 } run;
 
@@ -420,6 +421,7 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   note_empty(r, p, rec->name);
   bc_writer_keep_schema(r->w);
   BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
+  if (!r->told_kinds) r->told_kinds = bc_file_plan_note_kinds(p, &r->c, r->w);
   st = bc_writer_find_source(r->w, rec, &src, err);
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
   if (st == BC_OK) start_over(r, &src);

@@ -106,7 +106,8 @@ static bc_status axis_uneven(const axis *a, double step, bc_err *err)
   return BC_FAIL(
       err, BC_E_UNSUPPORTED,
       "the %s axis is not evenly spaced: value %zu (from 0), %.10g, is %.4g degrees off an even step of "
-      "%.6g; a regular grid is expected (Gaussian and curvilinear grids: regrid the file first)",
+      "%.6g; a regular grid is expected (Gaussian rows: create the store on a regular grid, and ingest "
+      "--regrid)",
       a->what, worst, a->v[worst], off, step);
 }
 

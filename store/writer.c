@@ -149,6 +149,24 @@ static bc_status extend_levels(bc_writer_var *s, const bc_modality *def, uint16_
   return BC_OK;
 }
 
+static bool has_attr(const bc_modality *m, const char *name)
+{
+  bool has = false;
+  for (int32_t i = 0; i < m->n_attrs && !has; i++)
+    has = strcmp(m->attrs[i].name, name) == 0;
+  return has;
+}
+
+/* The first file's word stands, also where it has none: a later one's may not be true of its values. */
+static bool says_what_it_is(const char *attr)
+{
+  static const char *const k[] = { "cell_methods", "long_name", "standard_name", "GRIB_stepType" };
+  bool says = false;
+  for (size_t i = 0; i < BC_ARRAY_LEN(k) && !says; i++)
+    says = strcmp(attr, k[i]) == 0;
+  return says;
+}
+
 static bc_status merge_modality(bc_writer_var *s, const bc_modality *def, uint16_t *level_index, bc_err *err)
 {
   if (strcmp(s->m.units, def->units) != 0)
@@ -171,16 +189,13 @@ static bc_status merge_modality(bc_writer_var *s, const bc_modality *def, uint16
     return BC_FAIL(err, BC_E_CONFLICT, "%s/%s: %s time in the store, %s time here: use another --group",
                    def->group, def->name, s->m.bucket == BC_BUCKET_STATIC ? "without" : "with",
                    def->bucket == BC_BUCKET_STATIC ? "without" : "with");
-  if (s->m.cadence == 0 && def->cadence != 0) {
+  if (def->cadence != 0 && (s->m.cadence == 0 || def->cadence < s->m.cadence)) {
     s->m.cadence = def->cadence;
     s->changed = true;
   }
   for (int32_t i = 0; i < def->n_attrs; i++) {
-    bool have = false;
-    for (int32_t j = 0; j < s->m.n_attrs; j++)
-      have = have || strcmp(s->m.attrs[j].name, def->attrs[i].name) == 0;
-    if (have) continue; /* the first file's word stands */
     const bc_attr *a = &def->attrs[i];
+    if (has_attr(&s->m, a->name) || says_what_it_is(a->name)) continue;
     BC_RET(bc_modality_set_attr(&s->m, a->name, a->value, a->numeric, err));
     s->changed = true;
   }

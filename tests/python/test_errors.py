@@ -207,3 +207,31 @@ def test_stats_are_numpys(bct, store):
     assert row["min"] == values.min() and row["max"] == values.max()
     assert abs(row["mean"] - values.mean()) < 1e-9 * abs(values.mean())
     assert abs(row["std"] - values.std()) < 1e-6 * values.std()
+
+
+def test_another_quantity_under_one_name_is_told_of(bct, mkcube, tmp_path):
+    """Hourly values, then daily means: a note, and the first ones do not become means."""
+    files = []
+    for i, (first, last, step) in enumerate([("2019-03-01", "2019-03-02", "1h"), ("2019-03-03", "2019-03-06", "1d")]):
+        files.append(mkcube(tmp_path / f"{i}.nc", "--var", "t2m", "--bbox", "0,40,3,43", "--from", first, "--to", last, "--step", step))
+    with netCDF4.Dataset(files[0], "a") as ds:
+        ds["t2m"].delncattr("long_name")
+    with netCDF4.Dataset(files[1], "a") as ds:
+        ds["t2m"].cell_methods = "time: mean"
+        ds["t2m"].long_name = "daily mean"
+    store = bct.create(tmp_path / "s.bcube")
+    assert "note" not in bct.ingest(store, files[0]).stderr.decode()
+    said = bct.ingest(store, files[1]).stderr.decode()
+    assert 't2m: cell_methods is "time: mean" here and "" in the store' in said and "--group" in said
+    attrs = bct.json("ls", store)[0]["attributes"]
+    assert "cell_methods" not in attrs and "long_name" not in attrs and attrs
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 1, 0), (1, 0, 2)])
+def test_the_usual_step_does_not_depend_on_the_order_of_files(bct, mkcube, tmp_path, order):
+    spans = [("1995-07-01", "1995-07-01", "1d"), ("2021-03-01", "2021-03-05", "1d"), ("2021-03-08", "2021-03-09", "1h")]
+    files = [mkcube(tmp_path / f"{i}.nc", "--var", "t2m", "--bbox", "0,40,3,43", "--from", a, "--to", b, "--step", step)
+             for i, (a, b, step) in enumerate(spans)]
+    store = bct.create(tmp_path / "s.bcube")
+    bct.ingest(store, *[files[i] for i in order])
+    assert bct.json("ls", store, "--long")[0]["cadence"] == 3600

@@ -24,7 +24,8 @@ typedef struct bct_selection {
               "ends with the last step of 2020; .. is open"),                                                \
       BCT_HEADING("Where"),                                                                                  \
       BCT_OPT(TEXT, 0, "bbox", "W,S,E,N", T, m.bbox,                                                         \
-              "box in degrees, nodes on the edge included; W > E crosses 180"),                              \
+              "box in degrees, nodes on the edge included; W > E crosses 180; without it all that any of "   \
+              "the variables has"),                                                                          \
       BCT_OPT(LIST, 0, "at", "LAT,LON", T, m.at, "the node nearest to a point; may be repeated"),            \
       BCT_OPT(LIST, 0, "points", "FILE", T, m.points,                                                        \
               "the same for the points of a CSV file with columns lat and lon; may be repeated"),            \
