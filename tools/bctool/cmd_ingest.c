@@ -251,7 +251,7 @@ static int run_ingest(const bct_cmd *self, int argc, char **argv)
     const bc_status st = ingest(&a, &report, &err);
     rc = bct_exit_code(st);
     if (st != BC_OK && !told(&a, &report, rc)) rc = bct_fail(&err);
-    if (st == BC_OK || report.files > 0) say_summary(&report, a.dry_run);
+    if (st == BC_OK || report.files > 0 || told(&a, &report, rc)) say_summary(&report, a.dry_run);
     if (st == BC_OK && a.json) rc = print_json(&report, a.dry_run);
   }
   bct_args_free(self, &a);

@@ -35,7 +35,7 @@ static const bct_opt k_query_opts[] = {
           "npy, npz, safetensors, netcdf, csv, tsv, json, jsonl, table, png; else by the suffix of FILE"),
   BCT_OPT(FLAG, 0, "overwrite", NULL, query_args, overwrite, "replace FILE if it exists"),
   BCT_OPT(FLAG, 0, "fail-empty", NULL, query_args, fail_empty,
-          "exit with 1 when the store holds nothing in that span or box"),
+          "exit with 1, not 2, when the store holds nothing in that span or box"),
   BCT_OPT(FLAG, 0, "skip-damaged", NULL, query_args, skip_damaged,
           "give missing values for damaged blocks instead of stopping"),
   BCT_HEADING("Plan"),
