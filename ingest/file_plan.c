@@ -374,20 +374,25 @@ static void note_groups(const bc_file_plan *p, const bc_ingest_conf *c, const bc
   }
 }
 
-/* What says that two fields of one name are different quantities: hourly values and their means. */
+/* What says that two fields of one name are different quantities: hourly values and their means. Older files
+ * of the CDS have no stepType, and are the same. */
 bool bc_file_plan_note_kinds(const bc_file_plan *p, const bc_ingest_conf *c, const bc_writer *w)
 {
-  static const char *const kinds[] = { "cell_methods", "GRIB_stepType" };
+  static const struct {
+    const char *attr;
+    bool absent_is_another;
+  } kinds[] = { { "cell_methods", true }, { "GRIB_stepType", false } };
   bool told = false;
   for (size_t i = 0; i < p->n; i++) {
     const bc_modality *m = &p->vars[i].def, *have = bc_writer_get_modality(w, p->vars[i].id);
     for (size_t k = 0; k < BC_ARRAY_LEN(kinds); k++) {
-      const char *here = attr_of(m, kinds[k]), *there = attr_of(have, kinds[k]);
+      const char *here = attr_of(m, kinds[k].attr), *there = attr_of(have, kinds[k].attr);
       if (strcmp(here, there) == 0) continue;
+      if (!kinds[k].absent_is_another && (*here == '\0' || *there == '\0')) continue;
       bc_source_note(&c->o->progress,
                      "%s: %s is \"%s\" here and \"%s\" in the store: if it is another quantity, give it a "
                      "--group of its own",
-                     m->name, kinds[k], here, there);
+                     m->name, kinds[k].attr, here, there);
       told = true;
     }
   }
