@@ -170,13 +170,15 @@ static int64_t cadence_of(const double *t, int64_t n)
 }
 
 /* A single step says nothing of the cadence; the next file's steps do. */
-static int64_t peek_cadence(const char *next_path, const char *name, double t, const bc_ingest_conf *c)
+static int64_t peek_cadence(const char *next_path, const char *name, const char *group, double t,
+                            const bc_ingest_conf *c)
 {
   int64_t cadence = 0;
   bc_source *s = NULL;
   const bc_source_opts so = { .vars = name, .group = c->o->group, .cache_bytes = c->cache };
   if (next_path == NULL || bc_source_open(next_path, &so, &s, NULL) != BC_OK) return 0;
-  if (bc_source_vars(s) > 0 && !bc_source_var_get(s, 0)->is_static) {
+  if (bc_source_vars(s) > 0 && !bc_source_var_get(s, 0)->is_static &&
+      (c->o->group != NULL || strcmp(bc_source_var_get(s, 0)->group, group) == 0)) {
     const bc_var *v = &bc_source_var_get(s, 0)->var;
     const double gap = fabs(v->coord[0][0] - t);
     cadence = cadence_of(v->coord[0], v->shape[0]);
@@ -218,7 +220,7 @@ static bc_status define(bc_plan_var *v, const char *next_path, const bc_ingest_c
     m->bucket = BC_BUCKET_STATIC;
   } else {
     m->cadence = cadence_of(var->coord[0], steps);
-    if (m->cadence == 0) m->cadence = peek_cadence(next_path, var->name, var->coord[0][0], c);
+    if (m->cadence == 0) m->cadence = peek_cadence(next_path, var->name, v->sv->group, var->coord[0][0], c);
     m->bucket = c->has_bucket ? c->bucket : bc_bucket_for_cadence(m->cadence);
   }
   if (var->ndim == 4) {

@@ -127,7 +127,7 @@ typedef struct pass {
   bc_file_plan *p;
   bc_source_rec *src;
   bool compare_only; /* look for conflicts, store nothing */
-  bool whole;        /* the file was in already: what the store says of it stays */
+  bool whole;        /* to mend: the file was in, or half in: what the store says of it stays */
   uint64_t bytes;    /* of all planes this pass will read */
 } pass;
 
@@ -337,6 +337,11 @@ static bc_status refuse_conflicts(run *r, bc_file_plan *p, const bc_source_rec *
 
 /* ---- one file ---- */
 
+static bool was_interrupted(const bc_source_rec *s)
+{
+  return !s->done && (s->next_var != 0 || s->next_step != 0);
+}
+
 /* A file that is in begins anew, when it is gone through again (its place then says when it was, to mend); so
  * does any file to mend: what is lost may lie before the place where a run was interrupted. */
 static void start_over(const run *r, bc_source_rec *s)
@@ -355,7 +360,7 @@ static bc_status choose_source(run *r, const bc_source_rec *rec, bc_source_rec *
     const bc_status st = bc_writer_find_source(r->w, rec, src, err);
     if (st != BC_OK && st != BC_E_NOTFOUND) return st;
     known = st == BC_OK;
-    *whole = st == BC_OK && src->done;
+    *whole = st == BC_OK && (src->done || was_interrupted(src)); /* mending finishes no other run */
     start_over(r, src);
     if (*whole) return BC_OK;
     char *line = st == BC_OK ? NULL
@@ -423,6 +428,11 @@ static bc_status ingest_open_file(run *r, bc_file_plan *p, const bc_source_rec *
   BC_TRY(bc_file_plan_register(p, &r->c, r->w, err));
   if (!r->told_kinds) r->told_kinds = bc_file_plan_note_kinds(p, &r->c, r->w);
   st = bc_writer_find_source(r->w, rec, &src, err);
+  if (st == BC_OK && was_interrupted(&src) && bc_gather_bytes(r->g) > 0) {
+    BC_TRY(commit_earlier(r, p, err)); /* may replace values of the part that is in: then it begins anew */
+    commits = r->commits;
+    st = bc_writer_find_source(r->w, rec, &src, err);
+  }
   if (st != BC_OK && st != BC_E_NOTFOUND) goto out;
   if (st == BC_OK) start_over(r, &src);
   st = refuse_conflicts(r, p, &src, err);
@@ -605,8 +615,12 @@ static void note_owed(const run *r)
   bc_snapshot *s = NULL;
   if (!bc_gather_owes(r->g, &id) || bc_snapshot_open(r->st, &s, NULL) != BC_OK) return;
   char *line =
-      bc_snapshot_source(s, id, &rec, NULL) != BC_OK
-          ? NULL
+      bc_snapshot_source(s, id, &rec, NULL) != BC_OK ? NULL
+      : was_interrupted(&rec)
+          ? bc_asprintf("some of what is lost waits for a later file, %s, of which the ingest was "
+                        "interrupted: finish "
+                        "it, and mend then",
+                        rec.name)
           : bc_asprintf("some of what is lost waits for a later file, %s: give both in one command, or that "
                         "one first; --mend-older when it is not to be had",
                         rec.name);

@@ -289,6 +289,26 @@ static bc_status add_others(bc_job *j, const bc_tile_head *h, bc_err *err)
   return BC_OK;
 }
 
+static bc_status tell_source(bc_reconciler *r, uint32_t id, bc_err *err)
+{
+  bc_source_rec was, rec;
+  bc_status st = bc_snapshot_source(r->snap, id, &was, err);
+  if (st == BC_OK) st = bc_writer_find_source(r->w, &was, &rec, err);
+  if (st == BC_E_NOTFOUND) return BC_OK;
+  return st == BC_OK ? bc_writer_source_update(r->w, &rec, err) : st;
+}
+
+/* A commit has the records of all files that its tiles name. What is ingested has put down its own. */
+static bc_status tell_sources(bc_reconciler *r, const bc_job *j, bc_err *err)
+{
+  const uint32_t *const s = j->b->sources;
+  for (size_t i = 0; i < j->b->n; i++)
+    if (i == 0 || s[i] != s[i - 1]) BC_RET(tell_source(r, s[i], err));
+  for (size_t i = 0; i < j->n_others; i++)
+    BC_RET(tell_source(r, j->others[i], err));
+  return BC_OK;
+}
+
 static bc_status reconcile_job(bc_reconciler *r, bc_job *j, bc_err *err)
 {
   bc_status st = BC_OK;
@@ -353,6 +373,7 @@ bc_status bc_reconcile(bc_store *store, bc_writer *w, bc_job *jobs, size_t n_job
   BC_TRY(bc_decoder_open(&r.decoder, err));
   for (size_t i = 0; i < n_jobs; i++) {
     BC_TRY(reconcile_job(&r, &jobs[i], err));
+    if (conflict == BC_CONFLICT_MEND) BC_TRY(tell_sources(&r, &jobs[i], err));
     if (!compare_only) BC_TRY(settle_part(&r, jobs, i, err));
   }
 out:

@@ -354,6 +354,52 @@ def test_a_file_replaced_in_the_run_that_finished_it_keeps_its_place(bct, mkcube
         assert same_bits(bct.npy(store, "--var", v), want[v]), v
 
 
+def test_a_file_that_waits_may_replace_values_of_one_that_was_interrupted(bct, mkcube, tmp_path):
+    """A killed; C and A --replace in one run: A came last, so all of its values are in force."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "64")
+    a = mkcube(tmp_path / "a.nc", "--var", "t2m", "--bbox", "0,30,40,60", "--from", "2019-03-01", "--to", "2019-03-12")
+    c = mkcube(tmp_path / "c.nc", "--var", "t2m", "--bbox", "5,35,9,39", "--from", "2019-03-01", "--to", "2019-03-01", "--seed", "3")
+    ingest_killed(bct, store, 1, a)
+    bct.ingest(store, c, a, args=["--replace"])
+    alone = bct.create(tmp_path / "alone.bcube", "--cell", "64")
+    bct.ingest(alone, a)
+    assert same_bits(bct.npy(store, "--var", "t2m"), bct.npy(alone, "--var", "t2m"))
+
+
+def test_mending_does_not_finish_what_was_interrupted(bct, mkcube, tmp_path):
+    """B; A --replace, killed; A --mend: nothing is lost, and A is not called in before its own run has ended."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "64")
+    box = ["--bbox", "0,30,40,60"]
+    b = mkcube(tmp_path / "b.nc", "--var", "t2m", *box, "--from", "2019-03-12", "--to", "2019-03-12", "--seed", "2")
+    a = mkcube(tmp_path / "a.nc", "--var", "t2m", *box, "--from", "2019-03-01", "--to", "2019-03-12")
+    bct.ingest(store, b)
+    ingest_killed(bct, store, 1, a, "--replace")
+    before = bct.npy(store, "--var", "t2m", "--time", "2019-03-12")
+    bct.ingest(store, a, args=["--mend"])
+    assert same_bits(bct.npy(store, "--var", "t2m", "--time", "2019-03-12"), before)
+    assert bct.report(store, a, args=["--replace"])["files"] == 1
+    alone = bct.create(tmp_path / "alone.bcube", "--cell", "64")
+    bct.ingest(alone, a)
+    assert same_bits(bct.npy(store, "--var", "t2m"), bct.npy(alone, "--var", "t2m"))
+
+
+def test_records_of_copied_values_lie_with_the_mended_tile(bct, mkcube, tmp_path):
+    """Large, small --replace, the first segment lost and mended; then the second and the index: both files are known."""
+    store = bct.create(tmp_path / "s.bcube", "--cell", "16")
+    files = [mkcube(tmp_path / f"{i}.nc", "--var", "t2m", *area, "--from", "2019-03-01", "--to", "2019-03-01", "--seed", str(i),
+                    "--step", "3h") for i, area in enumerate([AREA, ["--bbox", "2,41,5,44"]])]
+    for file in files:
+        bct.ingest(store, file, args=["--replace"])
+    want = bct.npy(store, "--var", "t2m")
+    (store / "segments" / "0000000001.seg").unlink()
+    bct.ingest(store, files[0], args=["--mend"])
+    (store / "segments" / "0000000002.seg").unlink()
+    shutil.rmtree(store / "index")
+    bct.run("reindex", store, code=3)
+    assert sorted(struct.unpack(">I", k)[0] for k in Store(store).tables["sources"]) == [0, 1]
+    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+
+
 def test_a_replaced_file_begins_anew_when_it_was_interrupted(bct, mkcube, tmp_path):
     """What another one replaced meanwhile of the part that was in is given again with the rest."""
     store = bct.create(tmp_path / "s.bcube", "--cell", "64")
