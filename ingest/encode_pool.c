@@ -52,8 +52,8 @@ static uint32_t job_sources(const bc_job *j, uint32_t *out)
   uint32_t n = 0;
   for (size_t i = 0; i < bc_job_steps(j); i++)
     add_source(out, &n, j->b->sources[j->keep == NULL ? i : j->keep[i]]);
-  for (size_t i = 0; i < j->n_others; i++)
-    add_source(out, &n, j->others[i]);
+  for (size_t i = 0; i < j->others.n_slots; i++)
+    if (j->others.slot[i] != 0) add_source(out, &n, j->others.slot[i] - 1);
   return n;
 }
 
@@ -91,7 +91,7 @@ static bc_status encode(bc_encoder *e, const bc_gather_opts *opts, const bc_job 
   bc_status st = BC_OK;
   const bc_gather_buffer *b = j->b;
   kept k = { 0 };
-  uint32_t *sources = bc_malloc((bc_job_steps(j) + j->n_others) * sizeof *sources);
+  uint32_t *sources = bc_malloc((bc_job_steps(j) + j->others.n) * sizeof *sources);
   if (sources == NULL) BC_TRY(BC_FAIL(&p->err, BC_E_NOMEM, "ingest: no memory"));
   if (j->keep != NULL) BC_TRY(gather_kept(j, &k, &p->err));
   const bool all = j->keep == NULL;

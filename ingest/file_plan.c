@@ -349,9 +349,8 @@ bc_status bc_file_plan_check(const bc_file_plan *p, const bc_modality *have, bc_
 /* "" where there is none. */
 static const char *attr_of(const bc_modality *m, const char *name)
 {
-  for (int32_t i = 0; i < m->n_attrs; i++)
-    if (strcmp(m->attrs[i].name, name) == 0) return m->attrs[i].value;
-  return "";
+  const char *value = bc_modality_attr(m, name);
+  return value == NULL ? "" : value;
 }
 
 /* Tells of variables that are new to the store in their inferred group while another group has their like. */

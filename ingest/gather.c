@@ -355,7 +355,7 @@ static bc_status run(bc_gather *g, bool compare_only, bc_ingest_report *report, 
 out:
   for (size_t i = 0; i < l.n; i++) {
     bc_free(l.j[i].keep);
-    bc_free(l.j[i].others);
+    bc_free(l.j[i].others.slot);
   }
   bc_free(l.j);
   clear(g);

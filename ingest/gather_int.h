@@ -33,6 +33,15 @@ struct bc_gather_buffer {
   size_t stored;       /* steps that at least one cell has to store */
 };
 
+/* Numbers of sources. Zeroed is empty. */
+typedef struct bc_ids {
+  uint32_t *slot;
+  size_t n, n_slots; /* a power of two */
+} bc_ids;
+
+bool bc_ids_has(const bc_ids *s, uint32_t id);
+bc_status bc_ids_add(bc_ids *s, uint32_t id, bc_err *err) BC_MUST_CHECK;
+
 /* A tile to be: part of one buffer that lies in one cell. */
 typedef struct bc_job {
   bc_gather_buffer *b;
@@ -42,21 +51,11 @@ typedef struct bc_job {
   uint32_t cell_ny, cell_nx;
   size_t *keep; /* steps to store, ascending; NULL = all; owned */
   size_t n_keep;
-  uint32_t *others; /* sources of stored values that went into it, to mend; owned */
-  size_t n_others;
+  bc_ids others; /* sources of stored values that went into it, to mend; owned */
 } bc_job;
 
 /* Steps to store. */
 static inline size_t bc_job_steps(const bc_job *j) { return j->keep == NULL ? j->b->n : j->n_keep; }
-
-/* Numbers of sources. Zeroed is empty. */
-typedef struct bc_ids {
-  uint32_t *slot;
-  size_t n, n_slots; /* a power of two */
-} bc_ids;
-
-bool bc_ids_has(const bc_ids *s, uint32_t id);
-bc_status bc_ids_add(bc_ids *s, uint32_t id, bc_err *err) BC_MUST_CHECK;
 
 /* What a mending run knows of files and tiles. Zeroed is empty. */
 typedef struct bc_given {

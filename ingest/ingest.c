@@ -127,7 +127,6 @@ typedef struct pass {
   bc_file_plan *p;
   bc_source_rec *src;
   bool compare_only; /* look for conflicts, store nothing */
-  bool whole;        /* to mend: the file was in, or half in: what the store says of it stays */
   uint64_t bytes;    /* of all planes this pass will read */
 } pass;
 
@@ -386,10 +385,10 @@ static bool is_refusal(bc_status st)
          st == BC_E_CONFLICT || (st <= BC_E_CORRUPT && st > BC_E_IO);
 }
 
-/* whole: the file is in already, and gone through again. */
+/* whole: to mend, the file is in, or half in: what the store says of it stays. */
 static bc_status transfer(run *r, bc_file_plan *p, bc_source_rec *src, bool whole, bc_err *err)
 {
-  const pass ps = { .r = r, .p = p, .src = src, .bytes = pass_bytes(p), .whole = whole };
+  const pass ps = { .r = r, .p = p, .src = src, .bytes = pass_bytes(p) };
   BC_RET(run_pass(&ps, err));
   src->done = true;
   src->next_var = 0;

@@ -276,16 +276,8 @@ static bc_status reopen_sources(bc_reconciler *r, const bc_tile_head *h, bc_err 
 /* The job's tile holds values of these files too, which can be lost again. */
 static bc_status add_others(bc_job *j, const bc_tile_head *h, bc_err *err)
 {
-  uint32_t *p = bc_realloc(j->others, (j->n_others + h->n_sources) * sizeof *p);
-  if (p == NULL) return BC_FAIL(err, BC_E_NOMEM, "ingest: no memory");
-  j->others = p;
-  for (uint32_t i = 0; i < h->n_sources; i++) {
-    const uint32_t id = bc_tile_source(h, i);
-    bool have = false;
-    for (size_t k = 0; k < j->n_others && !have; k++)
-      have = p[k] == id;
-    if (!have) p[j->n_others++] = id;
-  }
+  for (uint32_t i = 0; i < h->n_sources; i++)
+    BC_RET(bc_ids_add(&j->others, bc_tile_source(h, i), err));
   return BC_OK;
 }
 
@@ -304,8 +296,8 @@ static bc_status tell_sources(bc_reconciler *r, const bc_job *j, bc_err *err)
   const uint32_t *const s = j->b->sources;
   for (size_t i = 0; i < j->b->n; i++)
     if (i == 0 || s[i] != s[i - 1]) BC_RET(tell_source(r, s[i], err));
-  for (size_t i = 0; i < j->n_others; i++)
-    BC_RET(tell_source(r, j->others[i], err));
+  for (size_t i = 0; i < j->others.n_slots; i++)
+    if (j->others.slot[i] != 0) BC_RET(tell_source(r, j->others.slot[i] - 1, err));
   return BC_OK;
 }
 
@@ -336,7 +328,7 @@ static bc_status reconcile_job(bc_reconciler *r, bc_job *j, bc_err *err)
     r->tiles[i].foreign =
         r->conflict == BC_CONFLICT_MEND && r->tiles[i].lost && !bc_job_any_from(r, j, &r->tiles[i], &t.head);
     if (st == BC_OK && r->changed_by >= 0 && !r->compare_only) st = reopen_sources(r, &t.head, err);
-    if (st == BC_OK && r->copies && t.head.n_sources > 0) st = add_others(j, &t.head, err);
+    if (st == BC_OK && r->copies) st = add_others(j, &t.head, err);
     bc_tile_close(&t);
     BC_TRY(st);
   }

@@ -66,22 +66,15 @@ static bc_status period_text(bc_period p, bc_buf *b, bc_err *err)
   return bc_buf_printf(b, err, "%" PRId64 " %s%s", n, k_units[i].name, n == 1 ? "" : "s");
 }
 
-static const char *attr_of(const bc_modality *m, const char *name)
-{
-  for (int32_t i = 0; i < m->n_attrs; i++)
-    if (strcmp(m->attrs[i].name, name) == 0) return m->attrs[i].value;
-  return NULL;
-}
-
 /* CF has no cell method for a count, but a modifier of the standard name. */
 static bc_status describe_count(bc_modality *m, bc_buf *b, bc_err *err)
 {
-  const char *name = attr_of(m, "long_name"), *text = NULL;
+  const char *name = bc_modality_attr(m, "long_name"), *text = NULL;
   (void)bc_copy_text(m->units, sizeof m->units, "1");
   BC_RET(bc_buf_printf(b, err, "number of steps with a value of %s", name == NULL ? m->name : name));
   BC_RET(end_text(b, &text, err));
   BC_RET(bc_modality_set_attr(m, "long_name", text, false, err));
-  const char *standard = attr_of(m, "standard_name");
+  const char *standard = bc_modality_attr(m, "standard_name");
   if (standard == NULL) return BC_OK;
   BC_RET(bc_buf_printf(b, err, "%s number_of_observations", standard));
   BC_RET(end_text(b, &text, err));
@@ -90,7 +83,7 @@ static bc_status describe_count(bc_modality *m, bc_buf *b, bc_err *err)
 
 static bc_status describe_method(const bc_query *q, bc_qvar *v, bc_buf *b, bc_err *err)
 {
-  const char *old = attr_of(&v->m, "cell_methods"), *text = NULL;
+  const char *old = bc_modality_attr(&v->m, "cell_methods"), *text = NULL;
   BC_RET(bc_buf_printf(b, err, "%s%stime: %s (interval: ", old == NULL ? "" : old, old == NULL ? "" : " ",
                        bc_reduce_method(v->agg)));
   BC_RET(period_text(q->period, b, err));

@@ -155,18 +155,23 @@ size_t bc_lin_records_put(const bc_lin *lin, uint32_t nt, uint8_t *p)
 
 /* ---- the way back to float ---- */
 
+/* An offset below 2^r and a step of 2^s, times 16 bits and their bias: every digit in one double. */
+BC_INLINE bool sum_fits(int r, int s)
+{
+  const int low = BC_MIN(r - 24, s), top = BC_MAX(r, s + 24) + 1;
+  return low >= -126 && top <= 127 && top - low <= 53;
+}
+
 BC_INLINE bool exact_in_float(const bc_lin *l)
 {
   uint64_t bits;
-  int e, low, top;
+  int e;
 
   if (!l->pow2 || (double)(float)l->r != l->r || l->bias < -8388608 || l->bias > 8388608) return false;
   if (l->r == 0) return l->e >= -126 && l->e <= 100;
   memcpy(&bits, &l->r, sizeof bits);
   e = (int)(bits >> 52 & 0x7ff) - 1022; /* as frexp has it; a float32 is never subnormal as a double */
-  low = BC_MIN(e - 24, l->e);
-  top = BC_MAX(e, l->e + 24) + 1;
-  return low >= -126 && top <= 127 && top - low <= 53;
+  return sum_fits(e, l->e);
 }
 
 bool bc_lin_exact_in_float(const bc_lin *l) { return exact_in_float(l); }
@@ -252,7 +257,7 @@ BC_HOT static uint32_t read_usual(const uint8_t *r, size_t bytes, uint32_t n, bc
     if (top < 2 - 126 || top > MAX_E || !(fabs(apart) < INT32_MAX)) break;
     l.r = offset;
     p[k].lin = l;
-    p[k].exact = BC_MIN(top - 24, l.e) >= -126 && BC_MAX(top, l.e + 24) + 1 - BC_MIN(top - 24, l.e) <= 53;
+    p[k].exact = sum_fits(top, l.e);
     p[k].map =
         (bc_lin_map){ .plain = true, .add = (uint16_t)(int32_t)floor(apart), .miss_from = -1, .miss_to = -1 };
   }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "store/base.h"
+#include "store/schema_io.h"
 
 const char *bc_layout_name(bc_layout l)
 {
@@ -88,6 +89,13 @@ bc_status bc_modality_set_attr(bc_modality *m, const char *name, const char *val
   }
   *slot = fresh;
   return BC_OK;
+}
+
+const char *bc_modality_attr(const bc_modality *m, const char *name)
+{
+  for (int32_t i = 0; i < m->n_attrs; i++)
+    if (strcmp(m->attrs[i].name, name) == 0) return m->attrs[i].value;
+  return NULL;
 }
 
 void bc_modality_cut_attrs(bc_modality *m, int32_t n)

@@ -51,8 +51,8 @@ BC_API bc_status bc_modality_copy(const bc_modality *from, bc_modality *to, bc_e
 /** Add or overwrite one attribute. */
 BC_API bc_status bc_modality_set_attr(bc_modality *m, const char *name, const char *value, bool numeric,
                                       bc_err *err) BC_MUST_CHECK;
-/** Forget all but the first n attributes. */
-BC_API void bc_modality_cut_attrs(bc_modality *m, int32_t n);
+/** Value of an attribute, or NULL. Borrowed. */
+BC_API const char *bc_modality_attr(const bc_modality *m, const char *name);
 /** Names are [A-Za-z0-9_.-]+ ; BC_E_INVAL names the offender. */
 BC_API bc_status bc_modality_check(const bc_modality *m, bc_err *err) BC_MUST_CHECK;
 /** Index of a level within 1e-6 relative, or -1. */

@@ -15,6 +15,9 @@ bc_status bc_modality_encode(const bc_modality *m, bc_buf *out, bc_err *err) BC_
 /* out is owned: bc_modality_dispose. Empty after a failure. */
 bc_status bc_modality_decode(bc_bytes src, bc_modality *out, bc_err *err) BC_MUST_CHECK;
 
+/* Forget all but the first n attributes. */
+void bc_modality_cut_attrs(bc_modality *m, int32_t n);
+
 bc_status bc_usage_encode(const bc_usage *u, bc_buf *out, bc_err *err) BC_MUST_CHECK;
 bc_status bc_usage_decode(bc_bytes src, bc_usage *out, bc_err *err) BC_MUST_CHECK;
 void bc_usage_init(bc_usage *u); /* nothing yet: min > max, t_first > t_last */

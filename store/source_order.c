@@ -1,7 +1,7 @@
 #include "store/source_order.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct place {
   int64_t order;
@@ -24,7 +24,7 @@ bc_status bc_source_order_load(bc_source_order *o, bc_snapshot *s, bc_err *err)
   if (p == NULL || o->of == NULL || o->ids == NULL) {
     bc_free(p);
     bc_source_order_dispose(o);
-    return BC_FAIL(err, BC_E_NOMEM, "no memory for %u sources", n);
+    return BC_FAIL(err, BC_E_NOMEM, "no memory for %" PRIu32 " sources", n);
   }
   for (o->n = 0; o->n < n; o->n++) {
     bc_source_rec rec;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "store/writer_int.h"
+#include "store/schema_io.h"
 
 static bc_status grow(void **p, size_t *cap, size_t n, size_t elem, bc_err *err)
 {
@@ -149,14 +150,6 @@ static bc_status extend_levels(bc_writer_var *s, const bc_modality *def, uint16_
   return BC_OK;
 }
 
-static bool has_attr(const bc_modality *m, const char *name)
-{
-  bool has = false;
-  for (int32_t i = 0; i < m->n_attrs && !has; i++)
-    has = strcmp(m->attrs[i].name, name) == 0;
-  return has;
-}
-
 /* The first file's word stands, also where it has none: a later one's may not be true of its values. */
 static bool says_what_it_is(const char *attr)
 {
@@ -195,7 +188,7 @@ static bc_status merge_modality(bc_writer_var *s, const bc_modality *def, uint16
   }
   for (int32_t i = 0; i < def->n_attrs; i++) {
     const bc_attr *a = &def->attrs[i];
-    if (has_attr(&s->m, a->name) || says_what_it_is(a->name)) continue;
+    if (bc_modality_attr(&s->m, a->name) != NULL || says_what_it_is(a->name)) continue;
     BC_RET(bc_modality_set_attr(&s->m, a->name, a->value, a->numeric, err));
     s->changed = true;
   }

@@ -217,6 +217,15 @@ def test_damage_is_not_published(bct, made, store, tmp_path):
     whole(bct, dest, made[1])
 
 
+def assert_all_lost_comes_back(bct, store, **values):
+    """All segments are removed, and the command that is named is typed."""
+    for path in (store / "segments").glob("*.seg"):
+        path.unlink()
+    mend(bct, store)
+    for v in values:
+        assert same_bits(bct.npy(store, "--var", v), values[v]), v
+
+
 def two_files(bct, mkcube, folder, first, second, *, inside=False, compact=False):
     """The second replaces values of the first, in part of its box and perhaps of its days."""
     store = bct.create(folder / "s.bcube", "--cell", "16")
@@ -259,10 +268,7 @@ def test_a_file_that_came_again_is_the_later_one(bct, mkcube, tmp_path, compact,
     if reindex:
         shutil.rmtree(store / "index")
         bct.run("reindex", store)
-    for path in (store / "segments").glob("*.seg"):
-        path.unlink()
-    mend(bct, store)
-    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    assert_all_lost_comes_back(bct, store, t2m=want)
 
 
 def test_a_file_that_filled_gaps_is_the_earlier_one(bct, mkcube, tmp_path):
@@ -276,10 +282,7 @@ def test_a_file_that_filled_gaps_is_the_earlier_one(bct, mkcube, tmp_path):
     want = bct.npy(store, "--var", "t2m")
     assert np.isnan(want).sum() == 0
     bct.run("compact", store)
-    for path in (store / "segments").glob("*.seg"):
-        path.unlink()
-    mend(bct, store)
-    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    assert_all_lost_comes_back(bct, store, t2m=want)
 
 
 @pytest.mark.parametrize("how", ["gaps filled", "mended before"])
@@ -299,10 +302,7 @@ def test_a_mended_tile_knows_all_files_that_it_has_values_of(bct, mkcube, tmp_pa
         (store / "segments" / "0000000001.seg").unlink()
         mend(bct, store)
         assert same_bits(bct.npy(store, "--var", "t2m"), want)
-    for path in (store / "segments").glob("*.seg"):
-        path.unlink()
-    mend(bct, store)
-    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    assert_all_lost_comes_back(bct, store, t2m=want)
 
 
 def ingest_killed(bct, store, segments, *args):
@@ -329,10 +329,7 @@ def test_what_mending_went_through_is_not_replaced(bct, mkcube, tmp_path):
     want = bct.npy(alone, "--var", "t2m")
     assert same_bits(bct.npy(store, "--var", "t2m"), want)
     bct.run("compact", store)
-    for path in (store / "segments").glob("*.seg"):
-        path.unlink()
-    mend(bct, store)
-    assert same_bits(bct.npy(store, "--var", "t2m"), want)
+    assert_all_lost_comes_back(bct, store, t2m=want)
 
 
 def test_a_file_replaced_in_the_run_that_finished_it_keeps_its_place(bct, mkcube, tmp_path):
@@ -347,11 +344,7 @@ def test_a_file_replaced_in_the_run_that_finished_it_keeps_its_place(bct, mkcube
     bct.ingest(store, a, c, args=["--replace"])
     want = {v: bct.npy(store, "--var", v) for v in ("t2m", "u10")}
     bct.run("compact", store)
-    for path in (store / "segments").glob("*.seg"):
-        path.unlink()
-    mend(bct, store)
-    for v in want:
-        assert same_bits(bct.npy(store, "--var", v), want[v]), v
+    assert_all_lost_comes_back(bct, store, **want)
 
 
 def test_a_file_that_waits_may_replace_values_of_one_that_was_interrupted(bct, mkcube, tmp_path):
